@@ -1,0 +1,1 @@
+"""Methods: which parameters learn. One file a method, named after its `kind`."""

@@ -1,0 +1,1 @@
+"""Rows in, Views out: sources, group-disjoint splits, mixtures, chat templates and masks."""

@@ -1,0 +1,1 @@
+"""How and where runs happen: locally, one process a run."""

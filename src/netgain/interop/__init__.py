@@ -1,0 +1,1 @@
+"""Other tools' logs and tables, read as evidence."""

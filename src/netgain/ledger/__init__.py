@@ -1,0 +1,1 @@
+"""The record: a folder a run, nothing but files is the truth."""

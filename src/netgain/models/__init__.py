@@ -1,0 +1,1 @@
+"""Base models: loading, hidden states without the head, generation and label scoring."""

@@ -1,0 +1,1 @@
+"""What is minimised: weighted, scheduled terms over one View, and the chunked head."""

@@ -1,0 +1,1 @@
+"""What people read: tables and verdicts, regenerated from the ledger alone."""

@@ -1,0 +1,1 @@
+"""What was asked: studies, runs, their identity and their named random streams."""

@@ -1,0 +1,1 @@
+"""What may be concluded: intervals, paired and crossed comparisons, selection, retention, power."""
