@@ -81,6 +81,7 @@ class MethodPlugin(Plugin):
     """Which parameters learn (see `netgain.adapters`)."""
 
     family = "netgain.adapters"
+    learns: ClassVar[bool] = True
 
 
 class TermPlugin(Plugin):

@@ -1,0 +1,212 @@
+"""A Run: a pure function of one frozen spec. How and where it executes is `Runtime`, which never enters its sig."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BeforeValidator,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    SerializeAsAny,
+    field_validator,
+    model_validator,
+)
+
+from netgain.spec.plugin import Frozen, MethodPlugin, TaskPlugin, TermPlugin
+
+
+class SpecError(ValueError):
+    """A wrong value found by looking at several fields at once; `loc` says where."""
+
+    def __init__(self, message: str, *loc: str | int) -> None:
+        super().__init__(message)
+        self.loc = loc
+
+
+class ModelSpec(Frozen):
+    """Which base model. In a study file a bare string is the id."""
+
+    id: str
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    template: Literal["chat", "plain"] = "chat"
+    chat_template: str | None = None
+    quantise: Literal["4bit"] | None = None
+    revision: str | None = None
+    trust_remote_code: bool = False
+    config: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_id(cls, value: Any) -> Any:
+        return {"id": value} if isinstance(value, str) else value
+
+
+class EmbeddedSource(Frozen):
+    """Rows of a suite that netgain generates itself."""
+
+    kind: Literal["embedded"]
+    suite: str
+    n: PositiveInt = 1000
+    seed: int = 0
+
+
+class RowSource(Frozen):
+    """What every table of rows shares: templates over its fields.
+
+    `prompt` and `answer` are templates ("Review: {sentence}\\nSentiment:") or, without braces, field names.
+    `messages` names a field that holds a chat instead. `labels` maps raw values to the words to be learned.
+    """
+
+    prompt: str | None = None
+    answer: str | None = None
+    messages: str | None = None
+    system: str | None = None
+    labels: dict[str, str] | None = None
+    id: str | None = None
+    group: str | None = None
+    limit: PositiveInt | None = None
+    shuffle_seed: int | None = None
+
+    @model_validator(mode="after")
+    def _prompt_or_messages(self) -> "RowSource":
+        if (self.messages is None) == (self.prompt is None or self.answer is None):
+            raise SpecError("needs either prompt and answer, or messages")
+        return self
+
+
+class JsonlSource(RowSource):
+    kind: Literal["jsonl"]
+    path: str
+
+
+class CsvSource(RowSource):
+    kind: Literal["csv"]
+    path: str
+    separator: str | None = None
+    header: tuple[str, ...] | None = None
+
+
+class ParquetSource(RowSource):
+    kind: Literal["parquet"]
+    path: str
+
+
+class HfSource(RowSource):
+    """A Hugging Face dataset by id."""
+
+    kind: Literal["hf"]
+    path: str
+    config: str | None = None
+    split: str = "train"
+    revision: str | None = None
+
+
+Source = Annotated[EmbeddedSource | JsonlSource | CsvSource | ParquetSource | HfSource, Field(discriminator="kind")]
+
+
+class DataSpec(Frozen):
+    """What is learned from: named sources, their mixture, and what is held out for choosing a checkpoint.
+
+    `mixture` gives each source's share of `rows`; without it every row of every source is used once.
+    `dev` is a fraction (below 1) or a number of rows, held out by group.
+    """
+
+    sources: dict[str, Source] = Field(min_length=1)
+    mixture: dict[str, float] | None = None
+    rows: PositiveInt | None = None
+    dev: float = Field(default=0.1, ge=0)
+    max_len: PositiveInt = 512
+    truncate: Literal["error", "left", "drop"] = "error"
+
+    @model_validator(mode="after")
+    def _mixture_names_sources(self) -> "DataSpec":
+        for name, share in (self.mixture or {}).items():
+            if name not in self.sources:
+                raise SpecError(f'"{name}" is no source; sources are {", ".join(self.sources)}', "mixture", name)
+            if share < 0:
+                raise SpecError("a share cannot be negative", "mixture", name)
+        if self.mixture is not None and (self.rows is None or sum(self.mixture.values()) <= 0):
+            raise SpecError("a mixture needs `rows` and a positive share", "mixture")
+        return self
+
+
+class Schedule(Frozen):
+    """A weight over progress p in [0, 1]: 0 before `start`, a ramp of length `warmup` to `value`, held, then a ramp
+    from `decay` down to 0 at 1."""
+
+    value: float
+    start: float = Field(default=0.0, ge=0, le=1)
+    warmup: float = Field(default=0.0, ge=0, le=1)
+    decay: float = Field(default=1.0, ge=0, le=1)
+
+
+Task = SerializeAsAny[Annotated[TaskPlugin, BeforeValidator(TaskPlugin.parse)]]
+Method = SerializeAsAny[Annotated[MethodPlugin, BeforeValidator(MethodPlugin.parse)]]
+Term = SerializeAsAny[Annotated[TermPlugin, BeforeValidator(TermPlugin.parse)]]
+
+
+class Weighted(Frozen):
+    """One named term of the objective with its weight."""
+
+    term: Term
+    weight: float | Schedule = 1.0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_kind(cls, value: Any) -> Any:
+        return {"term": value} if isinstance(value, str) else value
+
+
+class OptimSpec(Frozen):
+    """AdamW and its schedule; `batch` is the number of examples in one optimiser step."""
+
+    learning_rate: float = Field(gt=0)
+    steps: PositiveInt
+    batch: PositiveInt = 16
+    schedule: Literal["constant", "linear", "cosine"] = "cosine"
+    warmup: NonNegativeInt = 0
+    weight_decay: float = Field(default=0.0, ge=0)
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = Field(default=1e-8, gt=0)
+    clip: float | None = Field(default=1.0, gt=0)
+
+
+class DevSpec(Frozen):
+    """When the dev loss is measured, and when it stops the run. Without `every`, best is final."""
+
+    every: PositiveInt | None = None
+    patience: PositiveInt | None = None
+    min_delta: float = Field(default=0.0, ge=0)
+
+
+class Run(Frozen):
+    """model, method, data, objective, optimiser, tasks, seed: all that decides a result."""
+
+    model: ModelSpec
+    method: Method
+    data: DataSpec
+    objective: dict[str, Weighted] = Field(default_factory=lambda: {"ce": Weighted.model_validate("ce")}, min_length=1)
+    optim: OptimSpec
+    dev: DevSpec = DevSpec()
+    tasks: dict[str, Task] = Field(min_length=1)
+    seed: int = 0
+
+    @field_validator("tasks", "objective")
+    @classmethod
+    def _plain_names(cls, value: dict[str, Any]) -> dict[str, Any]:
+        for name in value:
+            if not name.replace("_", "").replace("-", "").isalnum():
+                raise SpecError("a name is letters, digits, - and _", name)
+        return value
+
+
+class Runtime(Frozen):
+    """Where and how a run executes. Nothing here may change its result, so nothing here enters the sig."""
+
+    device: str = "auto"
+    micro_batch: PositiveInt | None = None
+    eval_batch: PositiveInt = 16
+    chunk: PositiveInt = 256
+    threads: PositiveInt | None = None
+    gradient_checkpointing: bool = False
+    checkpoint_seconds: float = Field(default=30.0, ge=0)
