@@ -1,0 +1,104 @@
+"""SQL over all that ledgers hold: the views runs, items, metrics and probes, rebuilt from the files each time."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from netgain.errors import UserError
+from netgain.ledger.items import SCHEMA
+from netgain.ledger.store import Ledger, RunFolder
+
+if TYPE_CHECKING:
+    import duckdb
+
+RUNS = pa.schema(
+    [
+        ("run", pa.string()),
+        ("study", pa.string()),
+        ("arm", pa.string()),
+        ("seed", pa.int64()),
+        ("state", pa.string()),
+        ("spec", pa.string()),
+        ("record", pa.string()),
+        ("data", pa.string()),
+        ("folder", pa.string()),
+    ]
+)
+
+METRIC_COLUMNS = (
+    "{step: 'BIGINT', progress: 'DOUBLE', loss: 'DOUBLE', lr: 'DOUBLE', grad_norm: 'DOUBLE', tokens: 'BIGINT', "
+    "seconds: 'DOUBLE', event: 'VARCHAR', terms: 'JSON'}"
+)
+
+
+def connect(*roots: str | Path) -> "duckdb.DuckDBPyConnection":
+    """An in-memory database over the finished runs of the given ledgers.
+
+    runs     one row per (study, run): run, study, arm, seed, state, spec, record, data (JSON texts), folder
+    items    one row per item of items.parquet, with study, arm and seed
+    metrics  one row per line of metrics.jsonl
+    probes   one row per (metrics line, term): raw value, weight and whatever else the probe wrote
+    """
+    import duckdb
+
+    folders = [(Ledger(root), run) for root in roots for run in _existing(root).runs()]
+    db = duckdb.connect()
+    db.register("_runs", pa.Table.from_pylist([row for lg, run in folders for row in _rows(lg, run)], schema=RUNS))
+    db.execute("CREATE VIEW runs AS SELECT * FROM _runs")
+    done = [run for _, run in folders if run.state() == "done"]
+    files = [str(run.verified("items.parquet")) for run in done]
+    if files:
+        db.execute("CREATE VIEW _items AS SELECT * FROM read_parquet($files)".replace("$files", _list(files)))
+    else:
+        db.register("_items", SCHEMA.empty_table())
+    db.execute("CREATE VIEW items AS SELECT r.study, r.arm, r.seed, i.* FROM _items i JOIN _runs r USING (run)")
+    _metrics(db, [run for _, run in folders])
+    return db
+
+
+def _metrics(db: "duckdb.DuckDBPyConnection", runs: list[RunFolder]) -> None:
+    files = [str(run.path / "metrics.jsonl") for run in runs if (run.path / "metrics.jsonl").exists()]
+    if files:
+        db.execute(
+            "CREATE VIEW metrics AS SELECT parse_path(filename)[-2] AS run, * EXCLUDE (filename) FROM read_json("
+            f"{_list(files)}, format='newline_delimited', columns={METRIC_COLUMNS}, filename=true, ignore_errors=true)"
+        )
+    else:
+        db.execute(
+            "CREATE VIEW metrics AS SELECT ''::VARCHAR AS run, 0::BIGINT AS step, 0.0 AS progress, 0.0 AS loss, "
+            "0.0 AS lr, 0.0 AS grad_norm, 0::BIGINT AS tokens, 0.0 AS seconds, ''::VARCHAR AS event, "
+            "'{}'::JSON AS terms WHERE false"
+        )
+    db.execute(
+        "CREATE VIEW probes AS SELECT m.run, m.step, m.progress, t.key AS term, "
+        "CAST(t.value->>'raw' AS DOUBLE) AS raw, CAST(t.value->>'weight' AS DOUBLE) AS weight, t.value AS more "
+        "FROM metrics m, json_each(m.terms) t"
+    )
+
+
+def _existing(root: str | Path) -> Ledger:
+    ledger = Ledger(root)
+    if not (ledger.root / "runs").is_dir():
+        raise UserError(f"{root}: no ledger here; `netgain run STUDY --ledger {root}` makes one.")
+    return ledger
+
+
+def _rows(ledger: Ledger, run: RunFolder) -> Iterator[dict[str, Any]]:
+    row: dict[str, Any] = {"run": run.sig, "state": run.state(), "folder": str(run.path)}
+    for column in ("spec", "record", "data"):
+        path = run.path / f"{column}.json"
+        row[column] = path.read_text(encoding="utf-8") if path.exists() else None
+    members = [
+        {"study": key, "arm": entry["arm"], "seed": entry["seed"]}
+        for key, study in ledger.studies().items()
+        for entry in study["runs"]
+        if entry["sig"] == run.sig
+    ]
+    for member in members or [{"study": None, "arm": run.sig, "seed": None}]:
+        yield {**row, **member}
+
+
+def _list(files: list[str]) -> str:
+    return "[" + ", ".join("'" + file.replace("'", "''") + "'" for file in files) + "]"

@@ -1,0 +1,230 @@
+"""A Study: a question, a base run, the axes that vary, and the contrasts that were declared before running."""
+
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field, ValidationError, model_validator
+
+from netgain.errors import UserError, did_you_mean
+from netgain.spec.identity import essence, sig
+from netgain.spec.plugin import Frozen
+from netgain.spec.run import Run, SpecError
+
+
+class Contrast(Frozen):
+    """One arm (a name, a pattern, or coordinates) against a baseline, on one metric of one task.
+
+    With `retain` the question is forgetting: worse by no more than that margin. Without it the question is gain.
+    `versus` as coordinates means: the same arm with these coordinates changed.
+    """
+
+    arm: str | dict[str, str] = "*"
+    versus: str | dict[str, str]
+    task: str
+    metric: str
+    retain: float | None = Field(default=None, gt=0)
+    checkpoint: Literal["final", "best"] = "final"
+
+
+class Study(Frozen):
+    """What a study file says. YAML and Python build the same object."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")
+    question: str
+    base: Run
+    seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
+    vary: dict[str, list[Any] | dict[str, Any]] = Field(default_factory=dict)
+    contrasts: tuple[Contrast, ...] = ()
+    scales: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    folder: Path | None = Field(default=None, exclude=True, repr=False)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Study":
+        if len(set(self.seeds)) < len(self.seeds):
+            raise SpecError("a seed appears twice", "seeds")
+        arms = expand(self)
+        for i, contrast in enumerate(self.contrasts):
+            resolve(contrast, arms, i)
+        return self
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Study) and self.model_dump() == other.model_dump()
+
+    def __hash__(self) -> int:
+        return hash(self.name)
+
+    def at(self, scale: str | None) -> "Study":
+        """The study with the overrides of one of its scales."""
+        if scale is None:
+            return self
+        if scale not in self.scales:
+            known = ", ".join(self.scales) or "none"
+            raise UserError(
+                f'{self.name} has no scale "{scale}".{did_you_mean(scale, set(self.scales))} Its scales: {known}.'
+            )
+        raw = self.model_dump(exclude={"scales"})
+        for path, value in self.scales[scale].items():
+            try:
+                raw = override(raw, path, value)
+            except SpecError as error:
+                raise SpecError(str(error), "scales", scale, path) from None
+        return Study.model_validate({**raw, "folder": self.folder})
+
+    def to_dict(self) -> dict[str, Any]:
+        """What differs from the defaults: the shortest study file that means the same."""
+        return {k: v for k, v in essence(self).items() if k != "folder"}
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One point of the grid; `coords` names its label on each axis, `run` carries the study's first seed."""
+
+    name: str
+    coords: Mapping[str, str]
+    run: Run
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One run that a study asks for."""
+
+    arm: str
+    seed: int | None
+    run: Run
+    sig: str
+
+
+def override(tree: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
+    """`tree` with the value at a dotted path replaced; a mapping is merged unless it names another kind."""
+    key, _, rest = path.partition(".")
+    if rest:
+        inner = tree.get(key)
+        if not isinstance(inner, dict):
+            raise SpecError(f'"{path}" leads nowhere.{did_you_mean(key, {str(k) for k in tree})}')
+        return {**tree, key: override(inner, rest, value)}
+    return {**tree, key: _merge(tree.get(key), value)}
+
+
+def _merge(old: Any, new: Any) -> Any:
+    if not isinstance(old, dict) or not isinstance(new, dict):
+        return new
+    if "kind" in new and new["kind"] != old.get("kind"):
+        return new
+    merged = dict(old)
+    for key, value in new.items():
+        merged[key] = _merge(old.get(key), value)
+    return merged
+
+
+def _labelled(axis: str, values: list[Any] | dict[str, Any]) -> list[tuple[str, Any]]:
+    """(label, value) of each point on an axis; unlabelled points are called after the axis and the value."""
+    if isinstance(values, dict):
+        return [(str(label), value) for label, value in values.items()]
+    short = axis.split(",")[0].strip().rsplit(".", 1)[-1]
+    return [(f"{short}={value}", value) for value in values]
+
+
+def _changes(axis: str, value: Any) -> list[tuple[str, Any]]:
+    """The (path, value) overrides of one point: one path, several zipped paths, or a bundle of paths."""
+    paths = [path.strip() for path in axis.split(",")]
+    if len(paths) > 1:
+        if not isinstance(value, (list, tuple)) or len(value) != len(paths):
+            raise SpecError(f"needs one value for each of {axis}")
+        return list(zip(paths, value, strict=True))
+    if paths[0].split(".")[0] in Run.model_fields:
+        return [(paths[0], value)]
+    if not isinstance(value, dict):
+        near = did_you_mean(paths[0].split(".")[0], set(Run.model_fields))
+        raise SpecError(f'"{paths[0]}" is no field of a run.{near} A named axis maps each label to the fields it sets.')
+    return list(value.items())
+
+
+def expand(study: Study) -> list[Arm]:
+    """Every arm of the product of the axes, in the order of the file."""
+    axes = [[(axis, label, value) for label, value in _labelled(axis, vs)] for axis, vs in study.vary.items()]
+    base = study.base.model_dump()
+    arms: list[Arm] = []
+    for point in itertools.product(*axes):
+        raw, loc = {**base, "seed": study.seeds[0]}, ("vary",)
+        try:
+            for axis, label, value in point:
+                loc = ("vary", axis, label)
+                for path, new in _changes(axis, value):
+                    raw = override(raw, path, new)
+            run = Run.model_validate(raw)
+        except SpecError as error:
+            raise SpecError(str(error), *loc, *error.loc) from None
+        except ValidationError as error:
+            raise _at(error, loc) from None
+        labels = {axis: label for axis, label, _ in point}
+        arms.append(Arm(" ".join(labels.values()) or study.name, labels, run))
+    return arms
+
+
+def _at(error: ValidationError, loc: tuple[str, ...]) -> ValidationError:
+    """The same validation error, but at the point of the axis that caused it."""
+    lines: list[Any] = [
+        {"type": e["type"], "loc": (*loc, *e["loc"]), "input": e["input"], "ctx": e.get("ctx", {})}
+        for e in error.errors()
+    ]
+    return ValidationError.from_exception_data(error.title, lines)
+
+
+def resolve(contrast: Contrast, arms: list[Arm], index: int = 0) -> list[tuple[Arm, Arm]]:
+    """The (arm, baseline) pairs that a contrast means."""
+    where = ("contrasts", index)
+    by_name = {arm.name: arm for arm in arms}
+    by_coords = {tuple(sorted(arm.coords.items())): arm for arm in arms}
+    chosen = [arm for arm in arms if _matches(arm, contrast.arm)]
+    pairs: list[tuple[Arm, Arm]] = []
+    for arm in chosen:
+        if isinstance(contrast.versus, str):
+            other = by_name.get(contrast.versus)
+        else:
+            other = by_coords.get(tuple(sorted({**arm.coords, **contrast.versus}.items())))
+        if other is None:
+            near = did_you_mean(str(contrast.versus), set(by_name))
+            raise SpecError(f"{contrast.versus} is no arm of this study.{near}", *where, "versus")
+        if other.name != arm.name:
+            pairs.append((arm, other))
+    if not pairs:
+        near = did_you_mean(str(contrast.arm), set(by_name))
+        raise SpecError(f"{contrast.arm} matches no arm besides the baseline.{near}", *where, "arm")
+    for arm in {arm.name: arm for pair in pairs for arm in pair}.values():
+        if contrast.task not in arm.run.tasks:
+            near = did_you_mean(contrast.task, set(arm.run.tasks))
+            raise SpecError(f'"{contrast.task}" is no task of {arm.name}.{near}', *where, "task")
+    return pairs
+
+
+def _matches(arm: Arm, pattern: str | dict[str, str]) -> bool:
+    if isinstance(pattern, str):
+        return fnmatchcase(arm.name, pattern)
+    return all(fnmatchcase(arm.coords.get(axis, ""), label) for axis, label in pattern.items())
+
+
+def planned(study: Study) -> list[Planned]:
+    """Every run of the study: arms times seeds; an arm that learns nothing runs once, without a seed."""
+    return list(_planned(study))
+
+
+def _planned(study: Study) -> Iterator[Planned]:
+    for arm in expand(study):
+        if not arm.run.method.learns:
+            yield Planned(arm.name, None, arm.run, sig(arm.run))
+            continue
+        for seed in study.seeds:
+            run = arm.run.model_copy(update={"seed": seed})
+            yield Planned(arm.name, seed, run, sig(run))
+
+
+def as_yaml(study: Study | BaseModel | dict[str, Any]) -> str:
+    """A study as the text of a study file."""
+    import yaml
+
+    tree = study.to_dict() if isinstance(study, Study) else study
+    return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True, width=110)
