@@ -51,11 +51,20 @@ def sig(run: Run) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()[:SIG_LENGTH]
 
 
-def differences(old: Any, new: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """(dotted path, old value, new value) wherever two JSON trees differ."""
+def stored(run: Run) -> dict[str, Any]:
+    """The whole spec as the ledger keeps it, defaults included: what a finished run is checked against."""
+    names = set(identity(run))
+    return {name: value for name, value in run.model_dump(mode="json").items() if name in names or run.method.learns}
+
+
+def drift(old: Any, new: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """(dotted path, stored value, value now) of every stored field that means something else today.
+
+    A field that the stored spec does not have is no drift: its default is what the old code did.
+    """
     if isinstance(old, dict) and isinstance(new, dict):
-        for key in dict.fromkeys([*old, *new]):
-            yield from differences(old.get(key), new.get(key), f"{path}.{key}" if path else key)
+        for key, value in old.items():
+            yield from drift(value, new.get(key), f"{path}.{key}" if path else key)
     elif old != new:
         yield path, old, new
 

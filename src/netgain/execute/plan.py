@@ -1,0 +1,141 @@
+"""The plan: every run with its state, what each contrast could detect, and what would never happen."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from netgain.errors import UserError
+from netgain.ledger.store import Ledger, RunFolder
+from netgain.spec.identity import drift, stored
+from netgain.spec.run import Run, Schedule
+from netgain.spec.study import Contrast, Planned, Study, expand, planned, resolve
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """One run of the plan."""
+
+    sig: str
+    arm: str
+    seed: int | None
+    state: str
+    steps: int
+    tokens: int | None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Detectable:
+    """The smallest effect that a declared contrast can find with the planned items and seeds."""
+
+    arm: str
+    versus: str
+    task: str
+    metric: str
+    items: int
+    seeds: int
+    effect: float
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What running a study means."""
+
+    study: str
+    runs: tuple[RunPlan, ...]
+    detectable: tuple[Detectable, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def missing(self) -> int:
+        return sum(run.state != "done" for run in self.runs)
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "missing": self.missing}
+
+
+def make(study: Study, ledger: Ledger) -> Plan:
+    """The plan of a study against what its ledger already holds."""
+    runs = tuple(_run(each, ledger.run(each.sig)) for each in planned(study))
+    return Plan(study.name, runs, tuple(_detectable(study)), tuple(dict.fromkeys(_never(study))))
+
+
+def _run(each: Planned, folder: RunFolder) -> RunPlan:
+    steps = each.run.optim.steps if each.run.method.learns else 0
+    state, note, tokens = folder.state(), "", None
+    if state == "done":
+        tokens = folder.record().get("tokens")
+        changed = drifted(each, folder)
+        state, note = ("drifted", changed) if changed else (state, "")
+    elif state == "failed":
+        note = str(folder.json("failure.json")["reason"])
+    return RunPlan(each.sig, each.arm, each.seed, state, steps, tokens, note)
+
+
+def drifted(each: Planned, folder: RunFolder) -> str:
+    """The first field of a finished run whose stored value means something else today, as words."""
+    for path, old, new in drift(folder.json("spec.json")["run"], stored(each.run)):
+        return f"{path} was {old!r}, is {new!r}"
+    return ""
+
+
+def refuse_drift(study: Study, ledger: Ledger) -> None:
+    """Stop when a finished run no longer is what the study asks for."""
+    for each in planned(study):
+        folder = ledger.run(each.sig)
+        if folder.state() == "done" and (changed := drifted(each, folder)):
+            raise UserError(
+                f"{folder.path}: {each.arm} was run under another meaning of its spec ({changed}); "
+                f"run again with --redo {each.sig}, or restore the old default."
+            )
+
+
+def _detectable(study: Study) -> Iterator[Detectable]:
+    from netgain.stats.power import planned_effect
+
+    arms = expand(study)
+    for i, contrast in enumerate(study.contrasts):
+        for arm, versus in resolve(contrast, arms, i):
+            card = arm.run.tasks[contrast.task].card(study.folder)
+            if contrast.metric not in card.metrics:
+                continue
+            seeds = len(study.seeds) if arm.run.method.learns else 1
+            power = planned_effect(card.items, seeds, binary=contrast.metric in card.binary)
+            yield Detectable(
+                arm.name, versus.name, contrast.task, contrast.metric, card.items, seeds, power.effect, power.sentence()
+            )
+
+
+def _never(study: Study) -> Iterator[str]:
+    """What is scheduled and will never happen."""
+    arms = expand(study)
+    for arm in arms:
+        if arm.run.method.learns:
+            for warning in _never_in(arm.run):
+                yield f"{arm.name}: {warning}"
+    for i, contrast in enumerate(study.contrasts):
+        yield from _never_compared(contrast, i, arms)
+
+
+def _never_in(run: Run) -> Iterator[str]:
+    steps, optim, dev = run.optim.steps, run.optim, run.dev
+    if optim.warmup >= steps:
+        yield f"the warm-up of {optim.warmup} steps never ends within {steps} steps"
+    if dev.every is not None and dev.every > steps:
+        yield f"the dev loss is due every {dev.every} steps, so never within {steps}"
+    if dev.patience is not None and dev.every is None:
+        yield "patience is set but dev.every is not, so the stop rule is never evaluated"
+    if dev.patience is not None and dev.every is not None and dev.every * dev.patience >= steps:
+        yield f"patience {dev.patience} x every {dev.every} steps can never stop a run of {steps} steps"
+    if dev.every is not None and run.data.dev == 0:
+        yield "dev.every is set but data.dev holds nothing out"
+    for name, weighted in run.objective.items():
+        if isinstance(weighted.weight, Schedule) and weighted.weight.start * steps > steps - 1:
+            yield f"objective.{name} starts at {weighted.weight.start:.0%}, after the last step"
+
+
+def _never_compared(contrast: Contrast, index: int, arms: list[Any]) -> Iterator[str]:
+    for arm, _ in resolve(contrast, arms, index):
+        if contrast.checkpoint == "best" and arm.run.method.learns and arm.run.dev.every is None:
+            yield f'contrast {index + 1}: "best" of {arm.name} is its final checkpoint, since dev.every is not set'
