@@ -41,6 +41,12 @@ class Study(Frozen):
     contrasts: tuple[Contrast, ...] = ()
     scales: dict[str, dict[str, Any]] = Field(default_factory=dict)
     folder: Path | None = Field(default=None, exclude=True, repr=False)
+    scale: str | None = Field(default=None, exclude=True, repr=False)
+
+    @property
+    def key(self) -> str:
+        """What this study is called in a ledger: its name, and its scale if it has one."""
+        return f"{self.name}-{self.scale}" if self.scale else self.name
 
     @model_validator(mode="after")
     def _consistent(self) -> "Study":
@@ -72,11 +78,11 @@ class Study(Frozen):
                 raw = override(raw, path, value)
             except SpecError as error:
                 raise SpecError(str(error), "scales", scale, path) from None
-        return Study.model_validate({**raw, "folder": self.folder})
+        return Study.model_validate({**raw, "folder": self.folder, "scale": scale})
 
     def to_dict(self) -> dict[str, Any]:
         """What differs from the defaults: the shortest study file that means the same."""
-        return {k: v for k, v in essence(self).items() if k != "folder"}
+        return {k: v for k, v in essence(self).items() if k not in ("folder", "scale")}
 
 
 @dataclass(frozen=True)

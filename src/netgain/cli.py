@@ -1,0 +1,105 @@
+"""The command line. Each command imports only the rooms that it needs, so that --help answers at once."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from netgain.errors import UserError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Fine-tune language models, and say with evidence what was gained and what was forgotten.",
+)
+
+StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="A study file (YAML).")]
+Scale = Annotated[str | None, typer.Option(help="One of the study's scales, such as tiny, small or full.")]
+LedgerDir = Annotated[
+    Path, typer.Option("--ledger", envvar="NETGAIN_LEDGER", help="Folder that holds the runs.", show_default=True)
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+DEFAULT_LEDGER = Path("ledger")
+
+
+def main() -> None:
+    """Run the command line; a person's mistake is one sentence and exit code 2."""
+    try:
+        app()
+    except UserError as error:
+        print(f"netgain: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("\nnetgain: stopped; finished work is kept, run the same command to continue.", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+def _print_json(tree: Any) -> None:
+    print(json.dumps(tree, indent=1, ensure_ascii=False, default=str))
+
+
+@app.command()
+def plan(study: StudyFile, scale: Scale = None, ledger: LedgerDir = DEFAULT_LEDGER, as_json: Json = False) -> None:
+    """Show every run, its state, what each contrast can detect, and what would never happen."""
+    from netgain.execute import plan as planning
+    from netgain.ledger.store import Ledger
+    from netgain.report.terminal import show_plan
+    from netgain.spec.load import load
+
+    made = planning.make(load(study, scale), Ledger(ledger))
+    if as_json:
+        _print_json(made.to_json())
+    else:
+        show_plan(made)
+
+
+@app.command()
+def run(
+    study: StudyFile,
+    scale: Scale = None,
+    ledger: LedgerDir = DEFAULT_LEDGER,
+    jobs: Annotated[int, typer.Option(min=1, help="Runs executed at the same time.")] = 1,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    redo: Annotated[list[str] | None, typer.Option(help="Do this run again (a sig); may be repeated.")] = None,
+) -> None:
+    """Execute what is missing, with live progress. Killed at any moment, it continues where it was."""
+    from netgain.execute.local import execute
+    from netgain.ledger.store import Ledger
+    from netgain.spec.load import load
+    from netgain.spec.run import Runtime
+
+    failed = execute(load(study, scale), Ledger(ledger), Runtime(device=device), jobs=jobs, redo=redo or [])
+    if failed:
+        sys.exit(1)
+
+
+@app.command()
+def report(
+    study: StudyFile,
+    scale: Scale = None,
+    ledger: LedgerDir = DEFAULT_LEDGER,
+    out: Annotated[Path | None, typer.Option(help="Folder for the report (default: in the ledger).")] = None,
+    as_json: Json = False,
+) -> None:
+    """Say what was gained and what was forgotten, from the ledger alone."""
+    from netgain.ledger.store import Ledger
+    from netgain.report.study import build
+    from netgain.report.terminal import show_report
+    from netgain.spec.load import load
+
+    asked = load(study, scale)
+    made = build(asked, Ledger(ledger))
+    if as_json:
+        _print_json(made.to_json())
+        return
+    path = made.write((out or Path(ledger) / "reports") / asked.key)
+    show_report(made)
+    print(f"report: {path}")
