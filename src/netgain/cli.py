@@ -50,8 +50,8 @@ def _print_json(tree: Any) -> None:
 def plan(study: StudyFile, scale: Scale = None, ledger: LedgerDir = DEFAULT_LEDGER, as_json: Json = False) -> None:
     """Show every run, its state, what each contrast can detect, and what would never happen."""
     from netgain.execute import plan as planning
+    from netgain.execute.show import show_plan
     from netgain.ledger.store import Ledger
-    from netgain.report.terminal import show_plan
     from netgain.spec.load import load
 
     made = planning.make(load(study, scale), Ledger(ledger))

@@ -47,15 +47,18 @@ class RunFolder:
 
     # ---- state
     def state(self) -> State:
-        """What the folder says, without reading its data."""
+        """What the folder says, without reading its data; running when a live process holds it."""
+        found = self.state_on_disk()
+        return "running" if found in ("missing", "failed") and self.ledger.locked(self.sig) else found
+
+    def state_on_disk(self) -> State:
+        """What the folder says, whoever holds it."""
         if (self.path / "record.json").exists():
             try:
                 self.record()
             except Corrupt:
                 return "corrupt"
             return "done"
-        if self.ledger.locked(self.sig):
-            return "running"
         return "failed" if (self.path / "failure.json").exists() else "missing"
 
     @contextmanager
