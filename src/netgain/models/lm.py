@@ -1,0 +1,155 @@
+"""A language model as the rest of netgain sees it: a body that gives hidden states, and a head that reads them.
+
+The two are kept apart because almost every use needs the head at few positions only: the loss at supervised tokens,
+a label score at the label's tokens, generation at the last position.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import Cache, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.modeling_layers import GradientCheckpointingLayer
+
+from netgain.errors import UserError
+
+if TYPE_CHECKING:
+    from netgain.data.view import View
+
+
+@dataclass(frozen=True)
+class Head:
+    """z = scale * (W h + b), then softcap * tanh(z / softcap): from a hidden state (..., H) to logits (..., V)."""
+
+    weight: Tensor  # (V, H)
+    bias: Tensor | None = None  # (V,)
+    scale: float | None = None
+    softcap: float | None = None
+
+    @property
+    def trainable(self) -> bool:
+        """Whether anything in the head learns, so that no result may rest on it being frozen."""
+        return self.weight.requires_grad or (self.bias is not None and self.bias.requires_grad)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """(..., H) -> (..., V), in the dtype of the hidden state."""
+        z = F.linear(hidden, self.weight, self.bias)
+        if self.scale is not None:
+            z = z * self.scale
+        if self.softcap is not None:
+            z = torch.tanh(z / self.softcap) * self.softcap
+        return z
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Where the body and the head of a network are, and what happens between the head's product and the logits."""
+
+    body: nn.Module
+    head: nn.Module
+    scale: float | None = None
+    softcap: float | None = None
+    takes_positions: bool = True
+
+
+class LM:
+    """A frozen base model with its tokenizer.
+
+    The network stays in evaluation mode, in training too: the base's own dropout is off, so that a student, its
+    reference and its evaluation are the same function of the same tokens. Randomness belongs to what learns.
+    """
+
+    def __init__(
+        self,
+        net: PreTrainedModel,
+        tok: PreTrainedTokenizerBase,
+        name: str,
+        device: torch.device,
+        frame: Frame,
+        eos_ids: tuple[int, ...],
+        pad_id: int,
+        max_positions: int | None,
+    ) -> None:
+        self.net, self.tok, self.name, self.device = net, tok, name, device
+        self.eos_ids, self.pad_id, self.max_positions = eos_ids, pad_id, max_positions
+        self._frame = frame
+
+    @property
+    def body(self) -> nn.Module:
+        """The network without its head."""
+        return self._frame.body
+
+    @property
+    def head(self) -> Head:
+        """The head as it is now; a method that makes it learn changes what this returns."""
+        layer = self.net.get_output_embeddings()
+        if type(layer) is not nn.Linear:
+            raise UserError(
+                f"{self.name}: the output layer is a {type(layer).__name__}, and netgain needs a plain linear layer; "
+                "leave the head out of the method's targets."
+            )
+        return Head(layer.weight, layer.bias, self._frame.scale, self._frame.softcap)
+
+    @property
+    def vocab(self) -> int:
+        """V, the number of rows of the head."""
+        return self.head.weight.shape[0]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype that the body computes in."""
+        return self.net.dtype
+
+    def hidden(
+        self, inputs: "View | Tensor", attention_mask: Tensor | None = None, position_ids: Tensor | None = None
+    ) -> Tensor:
+        """(B, T) -> (B, T, H): the states that the head reads; state t predicts token t + 1.
+
+        `attention_mask` is (B, T), 1 at real tokens, or (B, 1, T, T) bool, True where a query may look.
+        """
+        ids = inputs if isinstance(inputs, Tensor) else inputs.input_ids
+        mask = attention_mask if isinstance(inputs, Tensor) else inputs.attention_mask
+        return self._run(ids, mask, position_ids, None)
+
+    def extend(self, ids: Tensor, cache: Cache, attention_mask: Tensor, position_ids: Tensor) -> Tensor:
+        """(B, T) new tokens behind a cache of S -> (B, T, H); `attention_mask` (B, S + T); the cache grows by T."""
+        return self._run(ids, attention_mask, position_ids, cache)
+
+    def _run(self, ids: Tensor, mask: Tensor | None, positions: Tensor | None, cache: Cache | None) -> Tensor:
+        keywords = {"position_ids": positions} if positions is not None and self._frame.takes_positions else {}
+        if mask is not None and mask.dim() == 2:
+            mask = mask.long()
+        out = self.body(
+            input_ids=ids,
+            attention_mask=mask,
+            past_key_values=cache,
+            use_cache=cache is not None,
+            **keywords,
+        )
+        return out.last_hidden_state
+
+    @contextmanager
+    def checkpointing(self, on: bool = True) -> Iterator[None]:
+        """Inside, the body keeps no activations but its layers' inputs and recomputes the rest in the backward pass.
+
+        The library checkpoints only layers that are in training mode; exactly those are put there, their children
+        are not, so no dropout wakes up. Generation needs a cache and must stay outside.
+        """
+        layers = [m for m in self.body.modules() if isinstance(m, GradientCheckpointingLayer)] if on else []
+        if on and not layers:
+            raise UserError(f"{self.name}: this model family has no gradient checkpointing; switch it off.")
+        if on:
+            self.net.gradient_checkpointing_enable({"use_reentrant": False})
+        for layer in layers:
+            layer.training = True
+        try:
+            yield
+        finally:
+            for layer in layers:
+                layer.training = False
+            if on:
+                self.net.gradient_checkpointing_disable()

@@ -1,0 +1,192 @@
+"""From what a study file calls a model to an LM: embedded names, folders, GGUF files, hub ids, random tiny configs."""
+
+import hashlib
+import os
+import shutil
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub.utils import logging as hub_logging
+from safetensors import SafetensorError
+from torch import nn
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import logging as transformers_logging
+
+from netgain.errors import UserError
+from netgain.models import causal, tiny
+from netgain.models.lm import LM
+from netgain.spec.run import ModelSpec
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+RANDOM = "config:"
+EMBEDDED = ("smollm2", "tiny-llama", "tiny-gpt2")
+
+
+def load(spec: ModelSpec, device: str | torch.device = "cpu") -> LM:
+    """The frozen model that a spec names, on a device, verified to be a body with a linear head."""
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    hub_logging.set_verbosity_error()
+    if spec.id.startswith(RANDOM):
+        net, tok = tiny.build(spec.id.removeprefix(RANDOM), spec.config)
+        _move(net, DTYPES[spec.dtype])
+    else:
+        if spec.config:
+            raise UserError(f'model.config: only a random model ("config:qwen3") takes a config, not {spec.id}.')
+        net, tok = _pretrained(spec)
+    if spec.chat_template is not None:
+        tok.chat_template = _template(spec.chat_template)
+    if spec.quantise is None:
+        _move(net, torch.device(device))
+    return wrap(net, tok, spec.id)
+
+
+def _move(net: nn.Module, where: torch.device | torch.dtype) -> None:
+    net.to(where)
+
+
+def wrap(net: PreTrainedModel, tok: PreTrainedTokenizerBase, name: str) -> LM:
+    """An LM over a network and its tokenizer: frozen, in evaluation mode, verified."""
+    embeddings = net.get_input_embeddings()
+    if isinstance(embeddings, nn.Embedding) and len(tok) > embeddings.num_embeddings:
+        raise UserError(f"{name}: its tokenizer has {len(tok):,} tokens, more than the model has embeddings for.")
+    net.requires_grad_(False)
+    net.eval()
+    eos = _eos_ids(net, tok)
+    text = net.config.get_text_config()
+    lm = LM(
+        net,
+        tok,
+        name,
+        device=net.device,
+        frame=causal.frame(net, name),
+        eos_ids=eos,
+        pad_id=tok.pad_token_id if isinstance(tok.pad_token_id, int) else (*eos, 0)[0],
+        max_positions=getattr(text, "max_position_embeddings", None),
+    )
+    causal.verify(lm)
+    return lm
+
+
+def _eos_ids(net: PreTrainedModel, tok: PreTrainedTokenizerBase) -> tuple[int, ...]:
+    """Every token that ends a text: the tokenizer's and those of the generation config, sorted."""
+    configured = net.generation_config.eos_token_id if net.generation_config is not None else None
+    ids = [*(configured if isinstance(configured, list) else [configured]), tok.eos_token_id]
+    return tuple(sorted({i for i in ids if isinstance(i, int)}))
+
+
+def _template(text: str) -> str:
+    """A chat template: Jinja text, or the path of a file that holds it."""
+    if "{" in text:
+        return text
+    try:
+        return Path(text).read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(f'model.chat_template: "{text}" is neither Jinja nor a readable file: {error}.') from None
+
+
+def _pretrained(spec: ModelSpec) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    place = _locate(spec.id)
+    keywords: dict[str, Any] = {
+        "revision": spec.revision,
+        "trust_remote_code": spec.trust_remote_code,
+        "dtype": DTYPES[spec.dtype],
+        "use_safetensors": True,
+        "output_loading_info": True,
+    }
+    if spec.quantise == "4bit":
+        keywords["quantization_config"] = _four_bit(DTYPES[spec.dtype])
+    try:
+        loaded: Any = AutoModelForCausalLM.from_pretrained(place, **keywords)
+        tok = AutoTokenizer.from_pretrained(place, revision=spec.revision, trust_remote_code=spec.trust_remote_code)
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        raise UserError(f"{spec.id}: {_why(spec.id, place, error)}") from None
+    net, info = loaded
+    if info["missing_keys"]:
+        names = sorted(info["missing_keys"])
+        raise UserError(f'{spec.id}: {len(names)} of its weights are missing from the files, such as "{names[0]}".')
+    return net, tok
+
+
+def _why(name: str, place: str, error: Exception) -> str:
+    """One sentence from the first line of a library's error."""
+    first = str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
+    if Path(place).is_dir():
+        return f"this model folder cannot be read ({first}); check or replace {place}."
+    return f"no embedded model, no folder, no GGUF file, and the hub gave none ({first}); check model.id."
+
+
+def _locate(name: str) -> str:
+    """What `from_pretrained` takes: a folder, or a hub id."""
+    if name in EMBEDDED:
+        from netgain.models import embedded
+
+        return str(embedded.path(name))
+    path = Path(name).expanduser()
+    if path.suffix == ".gguf":
+        return str(from_gguf(path))
+    if path.is_dir():
+        if not (path / "config.json").exists():
+            raise UserError(f"{name}: this folder holds no config.json, so it is no model.")
+        return str(path)
+    if path.exists() or path.is_absolute() or name.startswith("."):
+        raise UserError(f"{name}: no such model folder.")
+    return name
+
+
+def cache_folder() -> Path:
+    """Where converted models are kept: $NETGAIN_CACHE, else netgain in the user's cache folder."""
+    if chosen := os.environ.get("NETGAIN_CACHE"):
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "netgain"
+
+
+def from_gguf(file: Path) -> Path:
+    """The folder of a GGUF file's dequantised weights, converted once per content; float16, half of float32's size."""
+    if not file.is_file():
+        raise UserError(f"{file}: no such GGUF file.")
+    if find_spec("gguf") is None:
+        raise UserError(f"{file}: reading GGUF needs the gguf package: pip install gguf.")
+    with file.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    target = cache_folder() / "gguf" / f"{file.stem}-{digest[:16]}"
+    if target.exists():
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=target.name, dir=target.parent))
+    try:
+        _convert(file, partial)
+        if not target.exists():
+            partial.rename(target)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return target
+
+
+def _convert(file: Path, folder: Path) -> None:
+    try:
+        net: Any = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float16)
+        tok = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise UserError(f"{file}: this GGUF file cannot be read ({str(error).strip().splitlines()[0]}).") from None
+    net.hf_quantizer = None
+    if hasattr(net.config, "quantization_config"):
+        del net.config.quantization_config
+    net.save_pretrained(folder)
+    tok.save_pretrained(folder)
+
+
+def _four_bit(dtype: torch.dtype) -> object:
+    if find_spec("bitsandbytes") is None:
+        raise UserError("model.quantise: 4bit needs bitsandbytes: pip install bitsandbytes, or leave quantise out.")
+    from transformers import BitsAndBytesConfig
+
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=dtype,
+    )
