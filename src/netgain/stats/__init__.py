@@ -1,1 +1,1 @@
-"""What may be concluded: intervals, paired and crossed comparisons, selection, retention, power."""
+"""What may be concluded: intervals, paired and crossed contrasts, selection, retention, power. numpy and scipy only."""
