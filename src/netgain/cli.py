@@ -103,3 +103,73 @@ def report(
     path = made.write((out or Path(ledger) / "reports") / asked.key)
     show_report(made)
     print(f"report: {path}")
+
+
+@app.command(name="show-data")
+def show_data(
+    study: StudyFile,
+    scale: Scale = None,
+    arm: Annotated[str | None, typer.Option(help="Which arm (default: the first that learns).")] = None,
+    n: Annotated[int, typer.Option("--n", min=1, help="How many examples.")] = 3,
+    as_json: Json = False,
+) -> None:
+    """Show examples exactly as the model sees them, with the supervised tokens coloured."""
+    from netgain.execute.prepare import show
+    from netgain.spec.load import load
+
+    show(load(study, scale), arm, n, as_json=as_json)
+
+
+@app.command()
+def query(
+    sql: Annotated[str, typer.Argument(help="SQL over the views runs, items, metrics and probes.")],
+    ledger: LedgerDir = DEFAULT_LEDGER,
+    as_json: Json = False,
+) -> None:
+    """Ask the ledger anything, in SQL (DuckDB)."""
+    from netgain.report.query import ask
+
+    columns, rows = ask(ledger, sql)
+    if as_json:
+        _print_json([dict(zip(columns, row, strict=True)) for row in rows])
+        return
+    from netgain.report.terminal import console, plain_table
+
+    table = plain_table(*columns)
+    for row in rows:
+        table.add_row(*["-" if value is None else str(value) for value in row])
+    console().print(table)
+
+
+@app.command()
+def doctor(ledger: LedgerDir = DEFAULT_LEDGER, as_json: Json = False) -> None:
+    """Check versions, device, memory, disk, sandbox and chat templates."""
+    from netgain.execute.doctor import examine
+    from netgain.report.terminal import console, plain_table
+
+    checks = list(examine(ledger))
+    if as_json:
+        _print_json([{"name": c.name, "state": c.state, "words": c.words} for c in checks])
+    else:
+        table = plain_table("check", "state", "found")
+        style = {"ok": "green", "warning": "yellow", "error": "red"}
+        for check in checks:
+            table.add_row(check.name, f"[{style[check.state]}]{check.state}[/]", check.words)
+        console().print(table)
+    if any(check.state == "error" for check in checks):
+        sys.exit(1)
+
+
+@app.command()
+def export(
+    run_sig: Annotated[str, typer.Argument(metavar="RUN", help="A run's sig, or the beginning of it.")],
+    out: Annotated[Path, typer.Argument(help="Folder to write; must not exist.")],
+    merged: Annotated[bool, typer.Option("--merged/--adapter", help="The merged model, or the adapter alone.")] = False,
+    checkpoint: Annotated[str, typer.Option(help="final or best.")] = "final",
+    ledger: LedgerDir = DEFAULT_LEDGER,
+) -> None:
+    """Write a run's adapter or merged model; refuses when it does not compute what the run computed."""
+    from netgain.execute.export import export_run
+    from netgain.ledger.store import Ledger
+
+    print(export_run(Ledger(ledger).find(run_sig), out, merged=merged, checkpoint=checkpoint))

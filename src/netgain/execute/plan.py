@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from netgain.errors import UserError
+from netgain.errors import UserError, did_you_mean
 from netgain.ledger.store import Ledger, RunFolder
 from netgain.spec.identity import drift, stored
 from netgain.spec.run import Run, Schedule
@@ -34,7 +34,7 @@ class Detectable:
     metric: str
     items: int
     seeds: int
-    effect: float
+    effect: float | None
     sentence: str
 
 
@@ -92,19 +92,28 @@ def refuse_drift(study: Study, ledger: Ledger) -> None:
 
 
 def _detectable(study: Study) -> Iterator[Detectable]:
-    from netgain.stats.power import planned_effect
-
     arms = expand(study)
     for i, contrast in enumerate(study.contrasts):
         for arm, versus in resolve(contrast, arms, i):
             card = arm.run.tasks[contrast.task].card(study.folder)
             if contrast.metric not in card.metrics:
-                continue
+                raise UserError(
+                    f'contrast {i + 1}: task {contrast.task} has no metric "{contrast.metric}".'
+                    f"{did_you_mean(contrast.metric, card.metrics)} It has {', '.join(card.metrics)}."
+                )
             seeds = len(study.seeds) if arm.run.method.learns else 1
-            power = planned_effect(card.items, seeds, binary=contrast.metric in card.binary)
-            yield Detectable(
-                arm.name, versus.name, contrast.task, contrast.metric, card.items, seeds, power.effect, power.sentence()
-            )
+            effect, sentence = _smallest(card.items, seeds, contrast.metric in card.binary)
+            yield Detectable(arm.name, versus.name, contrast.task, contrast.metric, card.items, seeds, effect, sentence)
+
+
+def _smallest(items: int, seeds: int, binary: bool) -> tuple[float | None, str]:
+    """The smallest effect found 80 % of the time, under stated assumptions where no pilot says better."""
+    from netgain.stats.power import mde_binary, mde_seeds, stated_spread
+
+    if not binary:
+        return None, f"n = {items}, {seeds} seeds; what can be found depends on a spread that only a pilot shows."
+    found = mde_seeds(stated_spread(), seeds=seeds, n=items) if seeds > 1 else mde_binary(items, 0.10)
+    return found.mde, found.sentence()
 
 
 def _never(study: Study) -> Iterator[str]:

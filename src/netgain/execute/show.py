@@ -7,6 +7,7 @@ from rich.text import Text
 from netgain.execute.events import Board, Event, Status
 from netgain.execute.plan import Plan
 from netgain.report.terminal import console, plain_table
+from netgain.report.words import seconds
 
 STATE_STYLE = {
     "done": "green",
@@ -60,8 +61,8 @@ class Live:
     def __exit__(self, *_: object) -> None:
         if self.screen:
             self.screen.stop()
-        seconds = self.board.clock() - self.board.started
-        self.out.print(f"{self.board.count('done')} done, {self.board.count('failed')} failed, in {duration(seconds)}.")
+        took = self.board.clock() - self.board.started
+        self.out.print(f"{self.board.count('done')} done, {self.board.count('failed')} failed, in {seconds(took)}.")
 
     def on(self, event: Event) -> None:
         """Take in one event, and show it."""
@@ -87,7 +88,7 @@ class Live:
         table.add_row(
             f"{done} of {len(self.board.runs)} runs",
             f"{self.board.fraction:.0%}",
-            "" if left is None else f"{duration(left)} left",
+            "" if left is None else f"{seconds(left)} left",
             "",
             "",
             style="bold",
@@ -97,13 +98,3 @@ class Live:
 
 def _name(status: Status) -> str:
     return status.arm if status.seed is None else f"{status.arm} seed {status.seed}"
-
-
-def duration(seconds: float) -> str:
-    """12 s, 3 min 20 s, 2 h 05 min."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

@@ -5,6 +5,10 @@ import sys
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
+
+from netgain.report.study import Report
+from netgain.report.words import interval, percent, seconds, style_of, word_of
 
 PIPED_WIDTH = 100
 
@@ -21,3 +25,42 @@ def plain_table(*columns: str, right: tuple[str, ...] = ()) -> Table:
     for column in columns:
         table.add_column(column, justify="right" if column in right else "left", overflow="fold")
     return table
+
+
+def show_report(report: Report) -> None:
+    """What there is, the scores, the verdicts, and the two answers last, where the eye rests."""
+    out = console()
+    out.print(Text(report.study.question, style="bold"))
+    for each in report.completeness:
+        if each.done < each.planned:
+            failed = f", {each.failed} failed" if each.failed else ""
+            out.print(Text(f"{each.arm}: {each.done} of {each.planned} runs done{failed}", style="yellow"))
+            for reason in each.reasons:
+                out.print(Text(f"  {reason}", style="red"))
+    scores = plain_table("arm", "task", "score", "95 % interval", "n", "seeds", "no answer", right=("n", "seeds"))
+    for each in report.scores:
+        mark = "" if each.checkpoint == "final" else f" ({each.checkpoint})"
+        number, between = interval(each.estimate)
+        scores.add_row(
+            f"{each.arm}{mark}",
+            f"{each.task}/{each.metric}",
+            number,
+            between,
+            str(each.estimate.n),
+            str(each.seeds),
+            percent(each.unparsed) or "-",
+        )
+    out.print()
+    out.print(scores)
+    out.print()
+    for each in report.judged:
+        word = word_of(each)
+        line = Text(f"{each.question} ")
+        line.append(word, style=f"bold {style_of(word)}")
+        line.append(f"  {each.sentence()}")
+        out.print(line)
+        out.print()
+    cost = report.cost
+    out.print(
+        Text(f"training {seconds(cost['train_seconds'])}, measuring {seconds(cost['measure_seconds'])}", style="dim")
+    )

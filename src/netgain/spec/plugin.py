@@ -6,8 +6,8 @@ loads them all, stays light.
 """
 
 import importlib
-import pkgutil
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import Any, ClassVar, get_args
 
 from pydantic import BaseModel, ConfigDict
 
@@ -44,15 +44,15 @@ class Plugin(Frozen):
             if isinstance(value, type)
             and issubclass(value, cls)
             and value.__module__ == module.__name__
-            and "kind" in value.model_fields
-            and value.model_fields["kind"].default == kind
+            and get_args(value.model_fields["kind"].annotation) == (kind,)
         )
 
     @classmethod
     def kinds(cls) -> tuple[str, ...]:
-        """Every kind that this family ships."""
-        package = importlib.import_module(cls.family)
-        return tuple(sorted(info.name for info in pkgutil.iter_modules(package.__path__) if info.name[0] != "_"))
+        """Every kind that this family ships: the files that declare the kind they are named after."""
+        folder = Path(str(importlib.import_module(cls.family).__file__)).parent
+        files = (path for path in folder.glob("*.py") if path.stem[0] != "_")
+        return tuple(sorted(f.stem for f in files if f'kind: Literal["{f.stem}"]' in f.read_text(encoding="utf-8")))
 
     @classmethod
     def parse(cls, value: Any) -> "Plugin":

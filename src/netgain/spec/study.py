@@ -82,7 +82,7 @@ class Study(Frozen):
 
     def to_dict(self) -> dict[str, Any]:
         """What differs from the defaults: the shortest study file that means the same."""
-        return {k: v for k, v in essence(self).items() if k not in ("folder", "scale")}
+        return essence(self.model_copy(update={"folder": None, "scale": None}))
 
 
 @dataclass(frozen=True)

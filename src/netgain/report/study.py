@@ -1,0 +1,272 @@
+"""The report of a study: what was asked, what is complete, what each contrast allows to say. From the ledger alone."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from netgain.errors import UserError
+from netgain.ledger.files import write_bytes, write_json
+from netgain.ledger.items import higher_is_better
+from netgain.ledger.store import Ledger
+from netgain.report.frame import Frame, Matrix
+from netgain.spec.identity import stream
+from netgain.spec.study import Contrast, Study, expand, resolve
+from netgain.stats.crossed import recipe_score
+from netgain.stats.intervals import score
+from netgain.stats.result import Estimate
+from netgain.stats.retention import Overall, Retention, overall
+from netgain.stats.verdict import Verdict, contrast
+
+CHECKPOINTS = ("final", "best")
+
+
+@dataclass(frozen=True)
+class Completeness:
+    """How much of an arm there is."""
+
+    arm: str
+    planned: int
+    done: int
+    failed: int
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Score:
+    """One arm on one metric, with everything that a reader needs beside the mean."""
+
+    arm: str
+    task: str
+    metric: str
+    checkpoint: str
+    estimate: Estimate
+    seeds: int
+    missing: int
+    unparsed: float | None
+    truncated: float | None
+    chance: float | None
+    majority: float | None
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One declared contrast between two arms, with its verdict."""
+
+    arm: str
+    versus: str
+    task: str
+    metric: str
+    checkpoint: str
+    margin: float | None
+    family: int
+    verdict: Verdict
+    changed: tuple[str, ...]
+
+    @property
+    def question(self) -> str:
+        return "forgotten?" if self.margin is not None else "gained?"
+
+    def sentence(self) -> str:
+        return f"{self.arm} against {self.versus} on {self.task}/{self.metric}: {self.verdict.sentence()}"
+
+
+@dataclass(frozen=True)
+class Report:
+    """All of it; `markdown`, `to_json` and the terminal only say it."""
+
+    study: Study
+    ledger: str
+    completeness: tuple[Completeness, ...]
+    scores: tuple[Score, ...]
+    judged: tuple[Judged, ...]
+    retention: tuple[tuple[str, Overall], ...]
+    cost: dict[str, float]
+    provenance: dict[str, Any]
+
+    def answers(self) -> Iterator[str]:
+        """The two questions, answered: what was gained, and what was forgotten."""
+        for each in self.judged:
+            if each.margin is None:
+                yield f"Gained? {_answer(each)}"
+        for arm, found in self.retention:
+            single = [each for each in self.judged if each.margin is not None and each.arm == arm]
+            if len(single) == 1:
+                yield f"Forgotten? {_answer(single[0])}"
+            else:
+                yield f"Forgotten? {arm}: {found.sentence()}"
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "study": self.study.key,
+            "question": self.study.question,
+            "answers": list(self.answers()),
+            "completeness": [asdict(each) for each in self.completeness],
+            "scores": [asdict(each) for each in self.scores],
+            "contrasts": [
+                {**asdict(each), "word": each.verdict.word, "sentence": each.sentence()} for each in self.judged
+            ],
+            "retention": {arm: {**asdict(found), "sentence": found.sentence()} for arm, found in self.retention},
+            "cost": self.cost,
+            "provenance": self.provenance,
+        }
+
+    def write(self, folder: Path) -> Path:
+        """report.md and report.json; the path of the first."""
+        from netgain.report.markdown import markdown
+
+        write_json(folder / "report.json", _plain(self.to_json()))
+        write_bytes(folder / "report.md", markdown(self).encode())
+        return folder / "report.md"
+
+
+def build(study: Study, ledger: Ledger) -> Report:
+    """Everything that a study's sealed runs allow to say."""
+    frame = Frame(study, ledger)
+    if not any(frame.members.values()):
+        raise UserError(f"{ledger.root}: no run of {study.key} is finished; netgain run does them.")
+    judged = tuple(_judge(study, frame))
+    return Report(
+        study=study,
+        ledger=str(ledger.root),
+        completeness=tuple(_completeness(frame)),
+        scores=tuple(_scores(study, frame)),
+        judged=judged,
+        retention=tuple(_retention(judged)),
+        cost=_cost(frame),
+        provenance=_provenance(frame),
+    )
+
+
+def _completeness(frame: Frame) -> Iterator[Completeness]:
+    for arm in frame.members:
+        runs = [each for each in frame.planned if each.arm == arm]
+        states = [frame.states[each.sig] for each in runs]
+        failures = [frame.ledger.run(e.sig) for e in runs if frame.states[e.sig] == "failed"]
+        reasons = tuple(str(folder.json("failure.json")["reason"]) for folder in failures)
+        yield Completeness(arm, len(runs), states.count("done"), states.count("failed"), reasons)
+
+
+def _scores(study: Study, frame: Frame) -> Iterator[Score]:
+    for arm in expand(study):
+        for task in arm.run.tasks:
+            card = frame.card(arm.name, task)
+            if card is None:
+                continue
+            for checkpoint in CHECKPOINTS if arm.run.dev.every and arm.run.method.learns else ("final",):
+                matrix = frame.matrix(arm.name, task, card["metric"], checkpoint)
+                if matrix is not None:
+                    yield _score(arm.name, task, card, checkpoint, matrix)
+
+
+def _score(arm: str, task: str, card: dict[str, Any], checkpoint: str, matrix: Matrix) -> Score:
+    complete = matrix.values[:, ~np.isnan(matrix.values).any(axis=0)]
+    kept = ~np.isnan(matrix.values).any(axis=0)
+    weights = None if matrix.weights is None else matrix.weights[kept]
+    clusters = None if matrix.clusters is None else matrix.clusters[kept]
+    found: Estimate | None = recipe_score(complete, weights=weights, clusters=clusters) if kept.any() else None
+    if found is None:
+        found = score(matrix.values[0], weights=matrix.weights, clusters=matrix.clusters)
+    return Score(
+        arm=arm,
+        task=task,
+        metric=card["metric"],
+        checkpoint=checkpoint,
+        estimate=found,
+        seeds=len(matrix.seeds),
+        missing=int(np.isnan(matrix.values).sum()),
+        unparsed=matrix.unparsed,
+        truncated=matrix.truncated,
+        chance=card["chance"],
+        majority=card["majority"],
+    )
+
+
+def _judge(study: Study, frame: Frame) -> Iterator[Judged]:
+    arms = expand(study)
+    pairs = [(c, a.name, b.name) for i, c in enumerate(study.contrasts) for a, b in resolve(c, arms, i)]
+    for asked, arm, versus in pairs:
+        tuned = frame.matrix(arm, asked.task, asked.metric, asked.checkpoint)
+        base = frame.matrix(versus, asked.task, asked.metric, asked.checkpoint)
+        if tuned is not None and base is not None:
+            yield _verdict(asked, arm, versus, tuned, base, frame, family=len(pairs))
+
+
+def _verdict(asked: Contrast, arm: str, versus: str, tuned: Matrix, base: Matrix, frame: Frame, family: int) -> Judged:
+    if tuned.items != base.items:
+        raise UserError(
+            f"{arm} and {versus} were measured on different items of {asked.task}; nothing can be compared."
+        )
+    _same_rendering(frame, arm, versus)
+    binary = asked.metric in (frame.card(arm, asked.task) or {}).get("binary", ())
+    found = contrast(
+        tuned.values,
+        base.values,
+        item_weights=tuned.weights,
+        clusters=tuned.clusters,
+        binary=binary,
+        margin=asked.retain,
+        higher_is_better=higher_is_better(asked.metric),
+        paired_seeds=tuned.seeds == base.seeds,
+        rng=stream(0, f"report/{arm}/{versus}/{asked.task}/{asked.metric}"),
+    )
+    changed = tuple(np.array(tuned.items)[tuned.values.mean(axis=0) != base.values.mean(axis=0)]) if binary else ()
+    return Judged(
+        arm, versus, asked.task, asked.metric, asked.checkpoint, asked.retain, family, found, tuple(map(str, changed))
+    )
+
+
+def _same_rendering(frame: Frame, arm: str, versus: str) -> None:
+    """Baseline and tuned must have been asked with the same template."""
+    prints = {m.record["template"]: name for name in (arm, versus) for m in frame.members[name]}
+    if len(prints) > 1:
+        raise UserError(f"{arm} and {versus} were asked with different templates; nothing can be compared.")
+
+
+def _retention(judged: tuple[Judged, ...]) -> Iterator[tuple[str, Overall]]:
+    for arm in dict.fromkeys(each.arm for each in judged if each.margin is not None):
+        found: dict[str, Retention] = {
+            f"{each.task}/{each.metric}": each.verdict.retention
+            for each in judged
+            if each.arm == arm and each.verdict.retention is not None
+        }
+        if found:
+            yield arm, overall(found)
+
+
+def _cost(frame: Frame) -> dict[str, float]:
+    records = {m.folder.sig: m.record for members in frame.members.values() for m in members}
+    return {
+        name: float(sum(record.get(name) or 0 for record in records.values()))
+        for name in ("train_seconds", "measure_seconds", "tokens")
+    }
+
+
+def _provenance(frame: Frame) -> dict[str, Any]:
+    members = [m for arm in frame.members.values() for m in arm]
+    env = members[0].folder.json("env.json")
+    return {
+        "packages": env["packages"],
+        "device": env["device"],
+        "processor": env["processor"],
+        "commit": (env["code"] or {}).get("commit"),
+        "runs": {m.folder.sig: {"seed": m.seed, "adapter": m.record.get("initial_adapter")} for m in members},
+    }
+
+
+def _answer(each: Judged) -> str:
+    about = f" ({each.checkpoint} checkpoint)" if each.checkpoint != "final" else ""
+    return f"{each.arm} against {each.versus}, {each.task}/{each.metric}{about}: {each.verdict.sentence()}"
+
+
+def _plain(tree: Any) -> Any:
+    """JSON has no infinities and no numpy: infinite ends are null."""
+    if isinstance(tree, dict):
+        return {str(key): _plain(value) for key, value in tree.items()}
+    if isinstance(tree, (list, tuple)):
+        return [_plain(value) for value in tree]
+    if isinstance(tree, (float, np.floating)):
+        return float(tree) if np.isfinite(tree) else None
+    return tree.item() if isinstance(tree, np.generic) else tree

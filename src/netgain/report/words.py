@@ -1,0 +1,41 @@
+"""The words of reports: intervals, shares, durations, verdicts."""
+
+from typing import TYPE_CHECKING
+
+from netgain.stats.result import Estimate, say, say_range
+
+if TYPE_CHECKING:
+    from netgain.report.study import Judged
+
+GOOD = ("gain", "gained", "retained")
+BAD = ("loss", "forgotten")
+
+
+def interval(found: Estimate) -> tuple[str, str]:
+    """(number, interval) as text."""
+    return say(found.estimate, found.scale), say_range(found.low, found.high, found.scale)
+
+
+def percent(share: float | None) -> str | None:
+    """12.5 %; None stays None."""
+    return None if share is None else f"{100 * share:.1f} %"
+
+
+def seconds(value: float) -> str:
+    """12 s, 3 min 20 s, 2 h 05 min."""
+    whole = round(value)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def word_of(judged: "Judged") -> str:
+    """The verdict's one word."""
+    return judged.verdict.word
+
+
+def style_of(word: str) -> str:
+    """The colour that goes with the word; the word itself always stands there too."""
+    return "green" if word in GOOD else "red" if word in BAD else "yellow"
