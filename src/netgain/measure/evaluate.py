@@ -1,0 +1,273 @@
+"""A model and its tasks to rows of evidence: the only place where a benchmark meets a forward pass.
+
+Requests of one task become batched generation, label scores or text losses; outcomes go back to the task, which says
+what they are worth. Decoding is greedy, and nothing depends on the batch size but speed.
+"""
+
+import gc
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from netgain.data.chat import Template
+from netgain.data.source import Example
+from netgain.errors import UserError
+from netgain.ledger.items import Item
+from netgain.measure.batches import in_batches
+from netgain.models.generate import generate
+from netgain.models.lm import LM
+from netgain.models.score import label_logprobs, token_nll
+from netgain.spec.plugin import TaskPlugin
+from netgain.tasks._base import (
+    Generate,
+    Generated,
+    Likelihood,
+    Nll,
+    Outcome,
+    Request,
+    Score,
+    Scored,
+    Surprise,
+    Task,
+    tasks_of,
+)
+
+Progress = Callable[[int, int], object]
+
+MARGIN = 16
+"""How many tokens a budget that is not given leaves beyond the longest gold answer."""
+WINDOW = 1024
+"""How many tokens of a document are read at once, where the model takes as many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """The outcome of one request, or the reason why there is none."""
+
+    outcome: Outcome | None
+    reason: str | None = None
+    retried: bool = False
+
+
+TOO_LONG = Measured(None, "too_long")
+
+
+@dataclass(frozen=True)
+class Session:
+    """A model, how its prompts are rendered, and how many rows it takes at once."""
+
+    lm: LM
+    template: Template
+    batch: int
+    on_rows: Callable[[int], object]
+
+    def fits(self, tokens: int) -> bool:
+        """Whether the model has positions for so many tokens."""
+        return self.lm.max_positions is None or tokens <= self.lm.max_positions
+
+
+def evaluate(
+    lm: LM,
+    tasks: Mapping[str, TaskPlugin],
+    *,
+    template: Template,
+    checkpoint: str,
+    folder: Path | None,
+    batch: int,
+    progress: Progress = lambda done, total: None,
+) -> Iterator[Item]:
+    """The rows of every task at one checkpoint, task by task, in the order of each task's examples.
+
+    `progress(done, total)` counts examples over all tasks. All data is read and all budgets are checked before anything
+    is measured.
+    """
+    asked = [_ask(name, task, template, folder) for name, task in tasks_of(tasks).items()]
+    total, done = sum(len(each.examples) for each in asked), 0
+
+    def on_rows(count: int) -> None:
+        nonlocal done
+        done += count
+        progress(done, total)
+
+    session = Session(lm, template, batch, on_rows)
+    for each in asked:
+        for example, measured in zip(each.examples, _measure(session, each), strict=True):
+            yield from _items(each, checkpoint, example, measured)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A task, its examples with what is asked about each, and how many tokens an answer may take where one is written."""
+
+    name: str
+    task: Task
+    examples: list[Example]
+    requests: list[Request]
+    budget: int
+
+
+def _ask(name: str, task: Task, template: Template, folder: Path | None) -> Asked:
+    examples = task.examples(folder)
+    requests = task.requests(examples, folder)
+    written = [request for request in requests if isinstance(request, Generate)]
+    return Asked(name, task, examples, requests, _budget(template, name, written) if written else 0)
+
+
+def _measure(session: Session, asked: Asked) -> list[Measured]:
+    """The outcome of every request; a task asks all of its questions in the same way."""
+    generated = [request for request in asked.requests if isinstance(request, Generate)]
+    chosen = [request for request in asked.requests if isinstance(request, Likelihood)]
+    texts = [request for request in asked.requests if isinstance(request, Nll)]
+    if len(generated) == len(asked.requests):
+        return _generated(session, generated, asked.budget)
+    if len(chosen) == len(asked.requests):
+        return _chosen(session, chosen)
+    if len(texts) == len(asked.requests):
+        return _surprised(session, texts)
+    raise TypeError(f"task {asked.name} asks in several ways at once")
+
+
+def required_tokens(template: Template, requests: Sequence[Generate]) -> tuple[int, str]:
+    """(tokens of the longest gold answer with the token that ends it, that answer)."""
+    lengths: dict[str, int] = {}
+    for request in requests:
+        for gold in request.golds:
+            if gold not in lengths:
+                ids = template.answer(request.turns, gold, demonstrations=request.demonstrations, end=True)
+                lengths[gold] = len(ids)
+    longest = max(lengths, key=lambda gold: lengths[gold])
+    return lengths[longest], longest
+
+
+def _budget(template: Template, name: str, requests: Sequence[Generate]) -> int:
+    """max_new_tokens of a task, refused when a right answer could not be written within it."""
+    required, longest = required_tokens(template, requests)
+    given = requests[0].max_new_tokens
+    if given is not None and given < required:
+        raise UserError(
+            f"task {name}: max_new_tokens is {given} and the longest gold answer takes {required} tokens with its end "
+            f'("{longest[:40]}"); give at least {required}.'
+        )
+    return required + MARGIN if given is None else given
+
+
+def _generated(session: Session, requests: Sequence[Generate], budget: int) -> list[Measured]:
+    lm, template = session.lm, session.template
+    prompts = [template.prompt(request.turns, request.demonstrations) for request in requests]
+
+    def run(rows: list[int]) -> list[Outcome]:
+        written = generate(
+            lm,
+            [prompts[i] for i in rows],
+            max_new_tokens=budget,
+            stop_ids=template.stop_ids,
+            batch=len(rows),
+        )
+        return [Generated(each.text, each.tokens, each.truncated) for each in written]
+
+    return _run(session, [len(prompt) + budget for prompt in prompts], run)
+
+
+def _chosen(session: Session, requests: Sequence[Likelihood]) -> list[Measured]:
+    lm, template = session.lm, session.template
+    prompts = [template.prompt(request.turns, request.demonstrations) for request in requests]
+    options = [option_ids(template, request) for request in requests]
+
+    def run(rows: list[int]) -> list[Outcome]:
+        scored = label_logprobs(lm, [prompts[i] for i in rows], [options[i] for i in rows], batch=len(rows))
+        return [Scored(tuple(each)) for each in scored]
+
+    lengths = [len(prompt) + max(map(len, ids)) for prompt, ids in zip(prompts, options, strict=True)]
+    return _run(session, lengths, run)
+
+
+def option_ids(template: Template, request: Likelihood) -> list[list[int]]:
+    """The ids of each option behind the prompt.
+
+    The token that ends an answer belongs to every option when one option is the beginning of another, since a part is
+    never less likely than the whole.
+    """
+
+    def ids(end: bool) -> list[list[int]]:
+        return [
+            template.answer(request.turns, option, demonstrations=request.demonstrations, end=end)
+            for option in request.options
+        ]
+
+    bare = ids(end=False)
+    nested = any(a is not b and b[: len(a)] == a for a in bare for b in bare)
+    return ids(end=True) if nested else bare
+
+
+def _surprised(session: Session, requests: Sequence[Nll]) -> list[Measured]:
+    lm = session.lm
+    documents = [text_ids(lm, request.text) for request in requests]
+    window = min(WINDOW, lm.max_positions or WINDOW)
+
+    def run(rows: list[int]) -> list[Outcome]:
+        sums = token_nll(lm, [documents[i] for i in rows], batch=len(rows), window=window)
+        return [Surprise(total, tokens) for total, tokens in sums]
+
+    return _run(session, [min(len(ids), window) for ids in documents], run)
+
+
+def text_ids(lm: LM, text: str) -> list[int]:
+    """The ids of a plain text behind one special token, so that every token of the text itself is scored."""
+    first = lm.tok.bos_token_id if lm.tok.bos_token_id is not None else lm.tok.eos_token_id
+    if not isinstance(first, int):
+        raise UserError(f"{lm.name}: its tokenizer has no token that begins a text.")
+    ids: list[int] = lm.tok.encode(text, add_special_tokens=False)
+    return [first, *ids]
+
+
+def _run(session: Session, lengths: Sequence[int], run: Callable[[list[int]], list[Outcome]]) -> list[Measured]:
+    """Rows that fit the model's positions go through it in batches; the others are missing."""
+    fitting = [i for i, length in enumerate(lengths) if session.fits(length)]
+    session.on_rows(len(lengths) - len(fitting))
+    answers = in_batches(
+        [lengths[i] for i in fitting],
+        session.batch,
+        lambda rows: run([fitting[row] for row in rows]),
+        release=_release,
+        progress=session.on_rows,
+    )
+    measured = [TOO_LONG] * len(lengths)
+    for i, answer in zip(fitting, answers, strict=True):
+        measured[i] = Measured(answer.value, None if answer.value is not None else "oom", answer.retried)
+    return measured
+
+
+def _release() -> None:
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _items(asked: Asked, checkpoint: str, example: Example, measured: Measured) -> Iterator[Item]:
+    """One row for each metric that the task gives an item; all of them missing when there is no outcome."""
+    outcome = measured.outcome
+    if outcome is None:
+        scores = [Score(metric, None, reason=measured.reason) for metric in asked.task.item_metrics]
+    else:
+        scores = asked.task.score(example, outcome)
+    written = outcome if isinstance(outcome, Generated) else None
+    for score in scores:
+        yield Item(
+            task=asked.name,
+            metric=score.metric,
+            item=example.id,
+            checkpoint=checkpoint,
+            value=score.value,
+            reason=score.reason,
+            weight=score.weight,
+            cluster=example.group,
+            label=example.answer if example.turns else None,
+            prediction=score.prediction,
+            output=None if written is None else written.text,
+            parsed=score.parsed,
+            truncated=None if written is None else written.truncated,
+            tokens=None if written is None else written.tokens,
+            retried=measured.retried,
+        )

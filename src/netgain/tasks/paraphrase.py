@@ -1,0 +1,86 @@
+"""Paraphrase: do two sentences mean the same?"""
+
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from netgain.data.files import csv_rows, locate
+from netgain.data.source import Example
+from netgain.data.split import split
+from netgain.tasks._base import group_of, row
+from netgain.tasks._classify import Classification
+
+WORDS = {"0": "no", "1": "yes"}
+HELD_OUT, SPLIT_SEED = 0.5, 0
+
+
+class Paraphrase(Classification):
+    """mrpc (Dolan and Brockett 2005, GLUE's split): its dev file, and its train file to learn from.
+    pawsx (Yang et al. 2019): the labelled dev file, half measured and half to learn from.
+
+    Pairs that share a sentence are of one group, directly or through other pairs.
+    """
+
+    kind: Literal["paraphrase"] = "paraphrase"
+    corpus: Literal["mrpc", "pawsx"] = "mrpc"
+    language: str = "en"
+
+    def own_rows(self, folder: Path | None) -> list[Example]:
+        return self._mrpc(folder)[1] if self.corpus == "mrpc" else split(self._pawsx(folder), HELD_OUT, SPLIT_SEED)[1]
+
+    def own_train_rows(self, folder: Path | None) -> list[Example]:
+        return self._mrpc(folder)[0] if self.corpus == "mrpc" else split(self._pawsx(folder), HELD_OUT, SPLIT_SEED)[0]
+
+    def _mrpc(self, folder: Path | None) -> tuple[list[Example], list[Example]]:
+        """(train, dev), grouped over both files."""
+        train, dev = (
+            [
+                Pair(f"mrpc-{part}-{i}", each.fields["#1 String"], each.fields["#2 String"], each.fields["Quality"])
+                for i, each in enumerate(csv_rows(locate(f"glue/MRPC/{part}.tsv", folder), None, None))
+            ]
+            for part in ("train", "dev")
+        )
+        rows = _rows([*train, *dev])
+        return rows[: len(train)], rows[len(train) :]
+
+    def _pawsx(self, folder: Path | None) -> list[Example]:
+        path = locate(f"xtreme/pawsx/dev-{self.language}.tsv", folder)
+        found = csv_rows(path, None, Pair._fields[1:])
+        return _rows([Pair(f"pawsx-{self.language}-{i}", **each.fields) for i, each in enumerate(found)])
+
+
+class Pair(NamedTuple):
+    """Two sentences, and whether they mean the same ("1") or not ("0")."""
+
+    name: str
+    first: str
+    second: str
+    label: str
+
+
+def _rows(pairs: list[Pair]) -> list[Example]:
+    groups = components([(group_of(pair.first.casefold()), group_of(pair.second.casefold())) for pair in pairs])
+    return [
+        row(
+            pair.name,
+            f"Sentence 1: {pair.first}\nSentence 2: {pair.second}\nSame meaning:",
+            WORDS[pair.label],
+            group,
+        )
+        for pair, group in zip(pairs, groups, strict=True)
+    ]
+
+
+def components(edges: list[tuple[str, str]]) -> list[str]:
+    """The smallest node of each edge's connected component."""
+    parent: dict[str, str] = {}
+
+    def root(node: str) -> str:
+        while parent.setdefault(node, node) != node:
+            parent[node] = parent[parent[node]]
+            node = parent[node]
+        return node
+
+    for first, second in edges:
+        low, high = sorted((root(first), root(second)))
+        parent[high] = low
+    return [root(first) for first, _ in edges]

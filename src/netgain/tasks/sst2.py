@@ -1,0 +1,30 @@
+"""SST-2: the sentiment of a phrase of a film review (Socher et al. 2013; GLUE's split, measured on its dev set)."""
+
+from pathlib import Path
+from typing import Literal
+
+from netgain.data.files import csv_rows, locate
+from netgain.data.source import Example
+from netgain.tasks._base import row
+from netgain.tasks._classify import Classification
+
+WORDS = {"0": "negative", "1": "positive"}
+
+
+class Sst2(Classification):
+    """glue/SST-2/{train,dev}.tsv, or any source of sentences and their labels."""
+
+    kind: Literal["sst2"] = "sst2"
+
+    def own_rows(self, folder: Path | None) -> list[Example]:
+        return self._read("dev", folder)
+
+    def own_train_rows(self, folder: Path | None) -> list[Example]:
+        return self._read("train", folder)
+
+    def _read(self, part: str, folder: Path | None) -> list[Example]:
+        rows = csv_rows(locate(f"glue/SST-2/{part}.tsv", folder), None, None)
+        return [
+            row(f"sst2-{part}-{i}", f"Review: {each['sentence'].strip()}\nSentiment:", WORDS[each["label"]])
+            for i, each in enumerate(found.fields for found in rows)
+        ]
