@@ -1,1 +1,7 @@
-"""A linter for experimental results: rules with stable codes over ledgers, tables and documents."""
+"""What is wrong with results: one class a rule, one file a family."""
+
+from netgain.audit.engine import run
+from netgain.audit.finding import Finding, Severity
+from netgain.audit.report import Report
+
+__all__ = ["Finding", "Report", "Severity", "run"]
