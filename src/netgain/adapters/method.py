@@ -1,0 +1,121 @@
+"""What a method puts into a language model: the tensors that learn, and how to take them out again.
+
+A method (`Lora`, `Full`, `Untouched`) is a line of a study file; attaching it to an LM gives an `Adapter`, which the
+training loop, the evaluation and the export use without knowing which method it came from.
+"""
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from netgain.spec.plugin import MethodPlugin
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+    from transformers import PreTrainedModel
+
+    from netgain.adapters._dropout import Noise
+    from netgain.models.lm import LM
+
+DROPOUT_STREAM = "dropout"
+
+
+class Method(MethodPlugin, ABC):
+    """Which parameters learn, as a study file says it."""
+
+    @abstractmethod
+    def attach(self, lm: "LM", generator: "torch.Generator") -> "Adapter":
+        """Put the method into `lm`; all that is random about it comes from `generator` (the stream "init")."""
+
+
+class Adapter(ABC):
+    """An attached method. Names of tensors are those of the file that `save` writes."""
+
+    def __init__(self, lm: "LM") -> None:
+        self.lm = lm
+        self._initial: str | None = None
+
+    @abstractmethod
+    def parameters(self) -> "dict[str, nn.Parameter]":
+        """Every tensor that learns, by name: what the optimiser updates and clipping measures."""
+
+    @abstractmethod
+    def off(self) -> AbstractContextManager[None]:
+        """Inside, `lm` computes the base's logits bit for bit."""
+
+    @abstractmethod
+    def learning(self) -> AbstractContextManager[None]:
+        """Inside, the adapter is in training mode (its dropout is awake); the base never is."""
+
+    @abstractmethod
+    def save(self, folder: Path) -> None:
+        """Write the method's own file format."""
+
+    @abstractmethod
+    def load(self, folder: Path) -> None:
+        """Read what `save` wrote."""
+
+    @abstractmethod
+    def merged(self) -> "PreTrainedModel":
+        """A copy of the network with the adapter folded into its weights."""
+
+    @abstractmethod
+    def remove(self) -> None:
+        """Take the method out: `lm` is the base again, for the next run."""
+
+    @property
+    def noise(self) -> "Noise | None":
+        """Where the dropout of this adapter takes its masks from; None when it has no dropout."""
+        return None
+
+    @property
+    def count(self) -> int:
+        """How many numbers learn."""
+        return sum(tensor.numel() for tensor in self.parameters().values())
+
+    def fingerprint(self) -> str:
+        """sha256 over (name, dtype, shape, bytes) of the initial tensors, taken before anything learned."""
+        if self._initial is None:
+            self._initial = fingerprint(self.parameters())
+        return self._initial
+
+    def state(self) -> "dict[str, Tensor]":
+        """The learned tensors, detached but not copied."""
+        return {name: tensor.detach() for name, tensor in self.parameters().items()}
+
+    def set_state(self, tensors: "Mapping[str, Tensor]") -> None:
+        """Copy `tensors`, named as in `state`, into the adapter."""
+        import torch
+
+        own = self.parameters()
+        if tensors.keys() != own.keys():
+            raise KeyError(f"tensors differ: {sorted(tensors.keys() ^ own.keys())[:4]}")
+        with torch.no_grad():
+            for name, tensor in own.items():
+                tensor.copy_(tensors[name])
+
+
+def fingerprint(tensors: "Mapping[str, Tensor]") -> str:
+    """sha256 over name, dtype, shape and bytes of each tensor, in the order of their names."""
+    import torch
+
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().contiguous().cpu()
+        digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
+        digest.update(tensor.flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+@contextmanager
+def seeded(generator: "torch.Generator") -> Iterator[None]:
+    """Inside, torch's global CPU stream is `generator`'s; outside, it is as if nothing had been drawn."""
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.set_rng_state(generator.get_state())
+        yield
