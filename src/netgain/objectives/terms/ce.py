@@ -1,0 +1,21 @@
+"""Cross-entropy with the gold token: term(n) = -log p(y_n)."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Literal
+
+from netgain.objectives.term import Reading, Scores, SoftTarget, Term
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Ce(Term):
+    """-log p(y) = lse(W h) - h . W[y]."""
+
+    kind: Literal["ce"] = "ce"
+
+    def values(self, student: Scores, references: Mapping[str, Scores]) -> "Tensor":
+        return -student.target_logp
+
+    def soft_target(self, weight: "Tensor", targets: "Tensor", references: Mapping[str, Reading]) -> SoftTarget:
+        return SoftTarget(weight[targets])
