@@ -97,9 +97,15 @@ def evaluate(
             yield from _items(each, checkpoint, example, measured)
 
 
+def check(tasks: Mapping[str, TaskPlugin], template: Template, folder: Path | None) -> None:
+    """Refuse what `evaluate` would refuse (missing data, too small a budget), before a model is trained for it."""
+    for name, task in tasks_of(tasks).items():
+        _ask(name, task, template, folder)
+
+
 @dataclass(frozen=True)
 class Asked:
-    """A task, its examples with what is asked about each, and how many tokens an answer may take where one is written."""
+    """A task, its examples, what is asked about each, and how many tokens a written answer may take."""
 
     name: str
     task: Task

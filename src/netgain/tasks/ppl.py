@@ -59,7 +59,9 @@ class Ppl(Task):
         """The text up to the last blank within `characters`."""
         if len(text) <= self.characters:
             return text
-        return text[: self.characters + 1].rsplit(maxsplit=1)[0]
+        head = text[: self.characters + 1]
+        whole = head if head[-1].isspace() else head.rsplit(maxsplit=1)[0]
+        return whole[: self.characters].rstrip()
 
     def score(self, example: Example, outcome: Outcome) -> list[Score]:
         assert isinstance(outcome, Surprise)
