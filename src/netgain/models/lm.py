@@ -100,6 +100,11 @@ class LM:
         return self.head.weight.shape[0]
 
     @property
+    def takes_positions(self) -> bool:
+        """Whether the body places tokens where it is told to, rather than one behind the other."""
+        return self._frame.takes_positions
+
+    @property
     def dtype(self) -> torch.dtype:
         """The dtype that the body computes in."""
         return self.net.dtype

@@ -1,0 +1,208 @@
+"""Scoring text that is given: the log-probability of each label behind a prompt, and the surprise of documents.
+
+A question with L labels is one row and one forward pass:
+
+    [ prompt | label 1 | label 2 | ... | label L ]
+
+Every label token sees the prompt and its own label, at the positions that it would have alone (a block attention mask).
+The head reads only the states that predict a label token. A family that cannot take such a mask gets the prompt once
+and the labels behind its cache.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor
+
+from netgain.models.generate import prefill
+from netgain.models.lm import LM, Head
+
+CHUNK = 256
+"""States whose logits exist at the same time: CHUNK x V numbers."""
+
+Labels = Sequence[list[int]]
+_takes_tree: "WeakKeyDictionary[torch.nn.Module, bool]" = WeakKeyDictionary()
+
+
+def log_probs(head: Head, hidden: Tensor, source: Tensor, targets: Tensor, chunk: int = CHUNK) -> Tensor:
+    """(M, H) states -> (N,) log p(targets[n] | hidden[source[n]]), with the logits of `chunk` states at a time.
+
+    `source` (N,) is ascending, so that the targets of a chunk lie side by side.
+    """
+    found = torch.empty(len(targets), dtype=torch.float32, device=hidden.device)
+    for start in range(0, len(hidden), chunk):
+        first, last = torch.searchsorted(source, torch.tensor([start, start + chunk], device=source.device)).tolist()
+        logits = head.logits(hidden[start : start + chunk]).float()
+        chosen = logits[source[first:last] - start, targets[first:last]]
+        found[first:last] = chosen - logits.logsumexp(-1)[source[first:last] - start]
+    return found
+
+
+@torch.no_grad()
+def label_logprobs(lm: LM, prompts: Sequence[list[int]], labels_ids: Sequence[Labels], batch: int) -> list[list[float]]:
+    """For each prompt, sum_t log p(label_t | prompt, label_<t) of each of its labels; `batch` prompts a pass."""
+    if any(not prompt for prompt in prompts) or any(not label for labels in labels_ids for label in labels):
+        raise ValueError("a prompt and a label have at least one token each")
+    order = sorted(range(len(prompts)), key=lambda i: -_tree_length(prompts[i], labels_ids[i]))
+    found: dict[int, list[float]] = {}
+    for start in range(0, len(order), batch):
+        rows = order[start : start + batch]
+        asked = [prompts[i] for i in rows]
+        labels = [labels_ids[i] for i in rows]
+        width = max(_tree_length(prompt, each) for prompt, each in zip(asked, labels, strict=True))
+        score = _tree if takes_tree(lm) and width <= _window(lm) else _behind_cache
+        found.update(zip(rows, score(lm, asked, labels), strict=True))
+    return [found[i] for i in range(len(prompts))]
+
+
+def takes_tree(lm: LM) -> bool:
+    """Whether this network honours a block mask and given positions, found out once by comparing it with the cache."""
+    if lm.net not in _takes_tree:
+        prompt, labels = [1, 2, 3], [[4, 5, 6], [5, 4], [6]]
+        _takes_tree[lm.net] = lm.takes_positions and torch.allclose(
+            torch.tensor(_tree(lm, [prompt], [labels])[0]),
+            torch.tensor(_behind_cache(lm, [prompt], [labels])[0]),
+            rtol=1e-4 if lm.dtype == torch.float32 else 2e-2,
+        )
+    return _takes_tree[lm.net]
+
+
+def _window(lm: LM) -> float:
+    """How many tokens the shortest sliding attention reaches back; a row no longer than that is all within reach."""
+    config = lm.net.config.get_text_config()
+    return getattr(config, "sliding_window", None) or float("inf")
+
+
+def _tree_length(prompt: list[int], labels: Labels) -> int:
+    return len(prompt) + sum(len(label) - 1 for label in labels)
+
+
+@dataclass(frozen=True, slots=True)
+class _Tree:
+    """B rows of T tokens; `scored` (M,) flat places of the states that predict, ascending; the rest has N entries."""
+
+    ids: Tensor  # (B, T)
+    positions: Tensor  # (B, T)
+    mask: Tensor  # (B, 1, T, T) bool
+    scored: Tensor  # (M,)
+    source: Tensor  # (N,) which of the M states predicts
+    targets: Tensor  # (N,) what it predicts
+    owner: Tensor  # (N,) the label, counted over all rows, that this token belongs to
+
+
+def _plant(lm: LM, prompts: Sequence[list[int]], labels: Sequence[Labels]) -> _Tree:
+    length = max(_tree_length(prompt, each) for prompt, each in zip(prompts, labels, strict=True))
+    ids = torch.full((len(prompts), length), lm.pad_id, dtype=torch.long)
+    positions = torch.zeros(len(prompts), length, dtype=torch.long)
+    branch = torch.full((len(prompts), length), -1, dtype=torch.long)  # 0 the prompt, 1.. a label, -1 padding
+    entries: list[tuple[int, int, int]] = []  # (flat place of the state, target, owner)
+    owner = 0
+    for i, (prompt, each) in enumerate(zip(prompts, labels, strict=True)):
+        n = at = len(prompt)
+        ids[i, :n], positions[i, :n], branch[i, :n] = torch.tensor(prompt), torch.arange(n), 0
+        for k, label in enumerate(each):
+            inner = len(label) - 1
+            ids[i, at : at + inner] = torch.tensor(label[:-1], dtype=torch.long)
+            positions[i, at : at + inner] = torch.arange(n, n + inner)
+            branch[i, at : at + inner] = k + 1
+            places = [n - 1, *range(at, at + inner)]
+            entries += [(i * length + place, token, owner) for place, token in zip(places, label, strict=True)]
+            at, owner = at + inner, owner + 1
+    entries.sort()
+    flat, targets, owners = (torch.tensor(column) for column in zip(*entries, strict=True))
+    scored, source = flat.unique_consecutive(return_inverse=True)
+    causal = torch.ones(length, length, dtype=torch.bool).tril()
+    same = (branch[:, None, :] == 0) | (branch[:, None, :] == branch[:, :, None])
+    mask = (causal & same)[:, None]
+    moved = [t.to(lm.device) for t in (ids, positions, mask, scored, source, targets, owners)]
+    return _Tree(*moved)
+
+
+def _tree(lm: LM, prompts: Sequence[list[int]], labels: Sequence[Labels]) -> list[list[float]]:
+    tree = _plant(lm, prompts, labels)
+    hidden = lm.hidden(tree.ids, tree.mask, tree.positions).flatten(0, 1)[tree.scored]
+    return _summed(labels, tree.owner, log_probs(lm.head, hidden, tree.source, tree.targets))
+
+
+def _summed(labels: Sequence[Labels], owner: Tensor, scores: Tensor) -> list[list[float]]:
+    """Token scores to a sum for each label of each prompt."""
+    sums = torch.zeros(sum(map(len, labels)), dtype=torch.float64, device=scores.device)
+    flat = iter(sums.index_add_(0, owner, scores.double()).tolist())
+    return [[next(flat) for _ in each] for each in labels]
+
+
+def _behind_cache(lm: LM, prompts: Sequence[list[int]], labels: Sequence[Labels]) -> list[list[float]]:
+    """The prompts once, then every label but its last token behind its own copy of the prompt's cache."""
+    cache, mask, last = prefill(lm, prompts)
+    parent = torch.tensor([i for i, each in enumerate(labels) for _ in each], device=lm.device)
+    flat = [label for each in labels for label in each]
+    length = max(len(label) for label in flat)
+    ids = torch.full((len(flat), length), lm.pad_id, dtype=torch.long)
+    for k, label in enumerate(flat):
+        ids[k, : len(label)] = torch.tensor(label)
+    ids = ids.to(lm.device)
+    real = torch.arange(length, device=lm.device) < torch.tensor([len(label) for label in flat])[:, None].to(lm.device)
+    states = last[parent][:, None]
+    if length > 1:
+        cache.batch_select_indices(parent)
+        seen = torch.cat([mask[parent], real[:, :-1].long()], dim=1)
+        positions = mask.sum(1)[parent][:, None] + torch.arange(length - 1, device=lm.device)
+        if lm.max_positions is not None:
+            positions = positions.clamp(max=lm.max_positions - 1)
+        states = torch.cat([states, lm.extend(ids[:, :-1], cache, seen, positions)], dim=1)
+    hidden = states[real]
+    scores = log_probs(lm.head, hidden, torch.arange(len(hidden), device=lm.device), ids[real])
+    return _summed(labels, real.nonzero()[:, 0], scores)
+
+
+@torch.no_grad()
+def token_nll(
+    lm: LM, documents_ids: Sequence[list[int]], batch: int, window: int, stride: int | None = None
+) -> list[tuple[float, int]]:
+    """For each document (-sum_t log p(x_t | x_<t), number of t), over every token but the first.
+
+    A document longer than `window` is read in windows that advance by `stride` (default: half a window); each token is
+    scored once, in the first window that holds it, with at least window - stride tokens before it.
+    """
+    step = stride or max(1, window // 2)
+    if window < 2 or not 0 < step < window:
+        raise ValueError("0 < stride < window")
+    pieces = [(i, piece, first) for i, ids in enumerate(documents_ids) for piece, first in _windows(ids, window, step)]
+    pieces.sort(key=lambda piece: -len(piece[1]))
+    sums = [0.0] * len(documents_ids)
+    for start in range(0, len(pieces), batch):
+        chosen = pieces[start : start + batch]
+        for (i, _, _), value in zip(chosen, _nll(lm, chosen), strict=True):
+            sums[i] += value
+    return [(total, max(len(ids) - 1, 0)) for total, ids in zip(sums, documents_ids, strict=True)]
+
+
+def _windows(ids: list[int], window: int, stride: int) -> list[tuple[list[int], int]]:
+    """(tokens, place of the first scored one) of each window; together they score places 1 .. len - 1 once."""
+    found: list[tuple[list[int], int]] = []
+    scored = 1
+    start = 0
+    while scored < len(ids):
+        end = min(start + window, len(ids))
+        found.append((ids[start:end], scored - start))
+        scored, start = end, start + stride
+    return found
+
+
+def _nll(lm: LM, pieces: Sequence[tuple[int, list[int], int]]) -> list[float]:
+    length = max(len(ids) for _, ids, _ in pieces)
+    ids = torch.full((len(pieces), length), lm.pad_id, dtype=torch.long)
+    mask = torch.zeros(len(pieces), length, dtype=torch.bool)
+    scored = torch.zeros(len(pieces), length, dtype=torch.bool)
+    for i, (_, piece, first) in enumerate(pieces):
+        ids[i, : len(piece)] = torch.tensor(piece)
+        mask[i, : len(piece)] = True
+        scored[i, first - 1 : len(piece) - 1] = True
+    ids, mask, scored = ids.to(lm.device), mask.to(lm.device), scored.to(lm.device)
+    hidden = lm.hidden(ids, mask)[scored]
+    targets = ids[:, 1:][scored[:, :-1]]
+    scores = log_probs(lm.head, hidden, torch.arange(len(hidden), device=lm.device), targets)
+    sums = torch.zeros(len(pieces), dtype=torch.float64, device=lm.device)
+    return (-sums.index_add_(0, scored.nonzero()[:, 0], scores.double())).tolist()
