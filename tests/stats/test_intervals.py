@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from statsmodels.regression.linear_model import OLS
 from statsmodels.stats.proportion import proportion_confint
 
 from netgain.stats import intervals
@@ -65,16 +66,27 @@ def test_a_mean_has_the_t_interval() -> None:
     assert answer.at(0.8).high < answer.high
 
 
-def test_clusters_follow_the_finite_sample_formula() -> None:
+def test_equal_clusters_are_those_of_statsmodels() -> None:
     rng = np.random.default_rng(1)
-    groups = rng.integers(0, 9, 60)
-    values = rng.normal(size=60) + rng.normal(size=9)[groups]
+    groups = rng.permutation(np.repeat(np.arange(9), 7))
+    values = rng.normal(size=63) + rng.normal(size=9)[groups]
     answer = intervals.mean(values, clusters=groups)
     centred = values - values.mean()
     within = sum(centred[groups == g].sum() ** 2 for g in range(9))
-    assert answer.se == pytest.approx(math.sqrt(9 / 8 * within) / 60)
-    assert (answer.df, answer.clusters) == (8, 9)
-    assert answer.design_effect == pytest.approx(answer.se**2 / (values.var(ddof=1) / 60))
+    oracle = OLS(values, np.ones(63)).fit(cov_type="cluster", cov_kwds={"groups": groups})
+    assert answer.se == pytest.approx(math.sqrt(9 / 8 * within) / 63)
+    assert answer.se == pytest.approx(oracle.bse[0])
+    assert (answer.df, answer.clusters) == (pytest.approx(8), 9)
+    assert answer.design_effect == pytest.approx(answer.se**2 / (values.var(ddof=1) / 63))
+
+
+def test_ragged_clusters_pay_for_their_leverage() -> None:
+    groups = np.repeat(np.arange(6), [1, 1, 2, 3, 5, 28])
+    values = np.random.default_rng(1).normal(size=40)
+    left_out = np.array([values[groups != g].mean() for g in range(6)])
+    answer = intervals.mean(values, clusters=groups)
+    assert answer.se == pytest.approx(math.sqrt(5 / 6 * ((left_out - values.mean()) ** 2).sum()))
+    assert answer.df == pytest.approx(max(40**2 / (np.bincount(groups) ** 2).sum() - 1, 1))
 
 
 def test_clusters_of_one_change_nothing() -> None:
@@ -105,6 +117,12 @@ def test_token_weighted_mean_is_sum_over_sum() -> None:
     draws = rng.integers(0, 40, (4000, 40))
     boot = (nll * tokens)[draws].sum(1) / tokens[draws].sum(1)
     assert answer.se == pytest.approx(boot.std(), rel=0.1)
+
+
+def test_an_item_without_tokens_is_no_item() -> None:
+    answer = intervals.mean(np.array([1.0, 2.0, 9.0]), weights=np.array([1.0, 3.0, 0.0]), clusters=["a", "b", "c"])
+    assert (answer.n, answer.clusters, answer.estimate) == (2, 2, 1.75)
+    assert np.isfinite(answer.se)
 
 
 def test_a_clustered_rate_counts_its_independent_items() -> None:

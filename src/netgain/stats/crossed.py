@@ -3,7 +3,8 @@
 D (S, n) is the matrix of paired differences. With mean squares of seeds, items and the rest (formula 6)
     Var(Dbar) = (MS_s + MS_i - MS_e) / (S n), floored at max(MS_s, MS_i) / (S n),
     df = Var^2 / (V_s^2/(S-1) + V_i^2/(n-1) + V_e^2/((S-1)(n-1))),     V_x = MS_x / (S n)   (Satterthwaite).
-Clusters and weights enter through the linearised units. Unpaired seeds: each arm brings its own V_s and V_e.
+Clusters and weights enter through `units`: V_i is its squared error, n - 1 its df. Unpaired seeds: each arm brings
+its own V_s and V_e.
 """
 
 import math
@@ -15,7 +16,7 @@ import numpy as np
 from netgain.stats.paired import bonett_price, from_units, score_range
 from netgain.stats.resample import BootstrapEstimate, bootstrap_weights, cluster_sums, interval_of
 from netgain.stats.result import Components, Floats, Pivot, Scale, pivot
-from netgain.stats.units import Units, codes, is_binary, units
+from netgain.stats.units import Units, codes, is_binary, squared_error, units
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,16 +39,16 @@ def seed_part(z: Floats) -> SeedPart:
     return SeedPart(float(means.var(ddof=1)) / seeds, residual, seeds)
 
 
-def variance_of(parts: Sequence[SeedPart], item_variance: float, count: int) -> tuple[float, float, Components]:
-    """(Var, df, components) of a mean that crosses the given seed parts with `count` shared units."""
+def variance_of(parts: Sequence[SeedPart], item_variance: float, item_df: float) -> tuple[float, float, Components]:
+    """(Var, df, components) of a mean that crosses the given seed parts with shared units."""
     spread = sum(part.spread for part in parts)
     residual = sum(part.residual for part in parts)
     total = max(spread + item_variance - residual, spread, item_variance)
-    weight = item_variance**2 / (count - 1)
+    weight = item_variance**2 / item_df
     for part in parts:
         if part.seeds > 1:
-            weight += (part.spread**2 + part.residual**2 / (count - 1)) / (part.seeds - 1)
-    df = max(total**2 / weight, 1.0) if weight > 0 else count - 1.0
+            weight += (part.spread**2 + part.residual**2 / item_df) / (part.seeds - 1)
+    df = max(total**2 / weight, 1.0) if weight > 0 else item_df
     components = Components(
         seeds=max(spread - residual, 0.0), items=max(item_variance - residual, 0.0), residual=residual
     )
@@ -72,18 +73,17 @@ def crossed(
     extended = tuned.with_pseudo(pseudo) if pseudo else tuned
     z = extended.linearised()
     if base is None:
-        mean, by_unit, parts = tuned.mean, z.mean(axis=0), [seed_part(z)]
+        mean, centre, residuals, parts = tuned.mean, extended.mean, extended.residuals(), [seed_part(z)]
     else:
         against = base.with_pseudo((0.0,) * len(pseudo)) if pseudo else base
-        other = Units(against.totals, extended.sizes, base.n, base.clustered, base.item_variance).linearised()
-        mean, by_unit = tuned.mean - base.mean, z.mean(axis=0) - other.mean(axis=0)
-        parts = [seed_part(z), seed_part(other)]
-    count = by_unit.size
-    total, df, components = variance_of(parts, float(by_unit.var(ddof=1)) / count, count)
+        against = Units(against.totals, extended.sizes, base.n, base.clustered, base.item_variance)
+        mean, centre = tuned.mean - base.mean, extended.mean - against.mean
+        residuals, parts = extended.residuals() - against.residuals(), [seed_part(z), seed_part(against.linearised())]
+    total, df, components = variance_of(parts, squared_error(residuals, extended.sizes), tuned.df)
     return pivot(
         what,
         mean,
-        centre=float(by_unit.mean()),
+        centre=centre,
         se=math.sqrt(total),
         df=df,
         level=level,

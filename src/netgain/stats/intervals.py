@@ -1,7 +1,7 @@
 """Intervals for one arm: Wilson, Jeffreys or the rule of three for rates (never Wald), t for means, clusters, weights.
 
-`score` picks the shipped default. Clustered: SE = sqrt(C/(C-1) * sum_g (sum_{i in g} (y_i - ybar))^2) / n, df = C - 1.
-Token-weighted (NLL by document): the ratio estimator sum w y / sum w with its linearised variance.
+`score` picks the shipped default. Clustered: SE = sqrt(C/(C-1) * sum_g (sum_{i in g} (y_i - ybar))^2) / n, df = C - 1,
+corrected for clusters of unequal size (`units`). Token-weighted (NLL by document): sum w y / sum w, likewise.
 """
 
 import math
@@ -71,7 +71,7 @@ def mean(
     what: str = "mean",
     scale: Scale = "raw",
 ) -> Pivot:
-    """ybar -+ t_{C-1} * SE over values (n,), clustered and weighted when asked."""
+    """ybar -+ t_df * SE over values (n,), clustered and weighted when asked."""
     evidence = units(np.asarray(values, dtype=np.float64)[None, :], weights=weights, clusters=clusters)
     names = ["weighted"] if weights is not None else []
     names += ["clustered"] if clusters is not None else []
@@ -80,7 +80,7 @@ def mean(
         what,
         evidence.mean,
         se=math.sqrt(evidence.variance()),
-        df=max(evidence.count - 1.0, 1.0),
+        df=evidence.df,
         level=level,
         method=" ".join([*names, "t"]),
         n=evidence.n,

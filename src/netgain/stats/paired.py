@@ -60,7 +60,7 @@ def from_units(evidence: Units, *, level: float, scale: Scale, binary: bool, spr
         evidence.mean,
         centre=widened.mean,
         se=math.sqrt(widened.variance()),
-        df=max(evidence.count - 1.0, 1.0),
+        df=evidence.df,
         level=level,
         method=" ".join(names),
         n=evidence.n,
