@@ -44,7 +44,6 @@ class PeftAdapter(Adapter):
             name.replace(f".{NAME}", ""): tensor for name, tensor in model.named_parameters() if tensor.requires_grad
         }
         self._learners = _learners(self._layers)
-        _ = lm.head  # raises when the method reached the head, which must stay a plain linear layer
         self.fingerprint()
 
     def _key_dropout(self) -> Noise | None:
@@ -134,6 +133,8 @@ def linear_targets(lm: LM, patterns: Sequence[str]) -> list[nn.Module]:
                 f'method.targets: "{pattern}" is no linear layer of {lm.name}.{did_you_mean(pattern, known)} '
                 f"It has {', '.join(known)}."
             )
+        if lm.net.get_output_embeddings() in hits:
+            raise UserError(f'method.targets: "{pattern}" is the head of {lm.name}; leave the head out of the targets.')
         found += hits
     return found
 

@@ -7,7 +7,7 @@ states of all of its K arms at once. `Solo` is the student of one arm.
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from torch import Tensor, nn
@@ -116,7 +116,11 @@ def base_reference(student: Student) -> Reference:
 
     def read(view: View) -> Reading:
         with student.off():
-            return Reading(student.lm.hidden(view)[view.scored], student.lm.head)
+            head = student.lm.head
+            # An alias of the base's storage: full fine-tuning puts other storage under the parameter outside `off`.
+            bias = None if head.bias is None else head.bias.detach()
+            frozen = replace(head, weight=head.weight.detach(), bias=bias)
+            return Reading(student.lm.hidden(view)[view.scored], frozen)
 
     return read
 

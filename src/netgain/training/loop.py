@@ -44,7 +44,7 @@ class ArmStep:
 class StepRecord:
     """One optimiser step, counted from 1. `tokens` read and `seconds` spent are totals since the run began.
 
-    `arms` has None for an arm that did not learn from this step; `dev` is there when dev losses were measured after this step.
+    `arms` has None for an arm that did not learn from this step; `dev` is there when dev losses were measured after it.
     """
 
     step: int
