@@ -83,6 +83,12 @@ def test_span_counts_of_a_sentence_without_entities() -> None:
     assert values == {"sentence_accuracy": 1.0, "span_tp": 0.0, "span_fp": 0.0, "span_fn": 0.0}
 
 
+def test_what_a_model_writes_behind_the_sentence_is_no_false_span() -> None:
+    row = example("Ann/B-PER is/O", ("O", "B-PER"))
+    values = {s.metric: s.value for s in task("entities").score(row, written("Ann/B-PER is/O Bob/B-PER Bob/B-PER"))}
+    assert values == {"sentence_accuracy": 1.0, "span_tp": 1.0, "span_fp": 0.0, "span_fn": 0.0}
+
+
 def test_one_dropped_tag_costs_one_token_and_a_flood_of_tags_gains_nothing() -> None:
     row = example("a/DET b/NOUN c/VERB d/DET", ("DET", "NOUN", "VERB"))
 
@@ -93,8 +99,10 @@ def test_one_dropped_tag_costs_one_token_and_a_flood_of_tags_gains_nothing() -> 
 
     assert value("a/DET b c/VERB d/DET") == 0.75
     assert value("b/NOUN c/VERB d/DET") == 0.75
+    assert value("uh/VERB a/DET b/NOUN c/VERB d/DET") == 0.75
+    assert value("a/DET b/NOUN c/VERB d/DET a/VERB b/VERB and so on") == 1.0
     flood = " ".join(f"{word}/{tag}" for word in "abcd" for tag in ("DET", "NOUN", "VERB"))
-    assert value(flood) == pytest.approx(1 / 3)
+    assert value(flood) == 0.25
 
 
 def test_qa_takes_the_best_reference() -> None:

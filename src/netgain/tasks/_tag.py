@@ -73,10 +73,7 @@ class SpanTagging(Tagging):
 
 
 class WordTagging(Tagging):
-    """One tag a word. accuracy = LCS(gold, output) / max(|gold|, |output|) over (word, tag) pairs, weighted by |gold|.
-
-    An output longer than the sentence pays for it, so offering several tags a word gains nothing.
-    """
+    """One tag a word. accuracy = LCS(gold, output) / |gold| over (word, tag) pairs, weighted by |gold|."""
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -91,7 +88,7 @@ class WordTagging(Tagging):
     def score(self, example: Example, outcome: Outcome) -> list[Score]:
         assert isinstance(outcome, Generated)
         gold, output = gold_of(example), output_of(example, outcome)
-        value = tags_right(gold, output) / max(len(gold), len(output)) if output else 0.0
+        value = tags_right(gold, output) / len(gold) if output else 0.0
         return [Score("accuracy", value, weight=len(gold), prediction=prediction(output), parsed=output is not None)]
 
 
@@ -101,8 +98,13 @@ def gold_of(example: Example) -> list[Tagged]:
 
 
 def output_of(example: Example, outcome: Generated) -> list[Tagged] | None:
-    """The words and tags of the first line; None when not one known tag is on it."""
-    pairs = read_tagged(first_line(outcome.text) or "", example.labels)
+    """The words and tags of the first line, as many as the sentence has; None when not one known tag is among them.
+
+    What comes behind is not read: a model that goes on is not wrong about the sentence, and one that offers several tags
+    a word has used up its pieces before the sentence ends.
+    """
+    words = len(example.answer.split())
+    pairs = read_tagged(first_line(outcome.text) or "", example.labels)[:words]
     return pairs if any(tag is not None for _, tag in pairs) else None
 
 
