@@ -173,3 +173,80 @@ def export(
     from netgain.ledger.store import Ledger
 
     print(export_run(Ledger(ledger).find(run_sig), out, merged=merged, checkpoint=checkpoint))
+
+
+@app.command()
+def audit(
+    paths: Annotated[list[Path], typer.Argument(help="Ledgers, Markdown documents, CSV or Parquet tables.")],
+    select: Annotated[list[str] | None, typer.Option(help="Only rules whose code begins so.")] = None,
+    ignore: Annotated[list[str] | None, typer.Option(help="No rules whose code begins so.")] = None,
+    sarif: Annotated[bool, typer.Option("--sarif", help="Print SARIF, for code-scanning tools.")] = False,
+    fail_on: Annotated[str, typer.Option(help="error, warning or note: what makes the exit code 1.")] = "error",
+    as_json: Json = False,
+) -> None:
+    """Say what is wrong with results: netgain's ledgers, and documents and tables of any tool."""
+    from netgain.audit.engine import run as audit_run
+    from netgain.audit.finding import Severity
+
+    try:
+        severity = Severity[fail_on.upper()]
+    except KeyError:
+        raise UserError(f'--fail-on takes error, warning or note, not "{fail_on}".') from None
+    found = audit_run(paths, select or [], ignore or [], severity)
+    if sarif or as_json:
+        _print_json(found.to_sarif() if sarif else found.to_json())
+    else:
+        from netgain.report.terminal import console
+
+        found.render(console())
+    sys.exit(found.exit_code)
+
+
+@app.command()
+def compare(
+    base: Annotated[str, typer.Argument(help="LEDGER:ARM, a run, lm-eval samples, an Inspect log, or a table.")],
+    tuned: Annotated[str, typer.Argument(help="The same, for what is compared with the base.")],
+    metric: Annotated[str | None, typer.Option(help="Only this metric.")] = None,
+    task: Annotated[list[str] | None, typer.Option(help="Only this task; may be repeated.")] = None,
+    margin: Annotated[float | None, typer.Option(help="Ask for retention within this margin instead of gain.")] = None,
+    cluster: Annotated[str | None, typer.Option(help="Column whose equal values belong together.")] = None,
+    column: Annotated[
+        list[str] | None, typer.Option(help="ROLE=COLUMN of a table, where its names do not say.")
+    ] = None,
+    allow_partial: Annotated[bool, typer.Option(help="Compare the shared items, and say what was dropped.")] = False,
+    any_prompt: Annotated[bool, typer.Option(help="Accept the same documents under different prompts.")] = False,
+    examples: Annotated[int, typer.Option(min=0, help="Flipped items shown of each task.")] = 3,
+    ledger: LedgerDir = DEFAULT_LEDGER,
+    as_json: Json = False,
+) -> None:
+    """Compare two results item by item: what changed, is it real, and what would it take to tell."""
+    from netgain.report.compare import compare as compare_results
+
+    made = compare_results(
+        base,
+        tuned,
+        metric=metric,
+        tasks=task or (),
+        margin=margin,
+        cluster=cluster,
+        roles=_roles(column),
+        ledger=ledger,
+        allow_partial=allow_partial,
+        any_prompt=any_prompt,
+        examples=examples,
+    )
+    if as_json:
+        _print_json(made.to_json())
+    else:
+        from netgain.report.terminal import console
+
+        made.render(console())
+
+
+def _roles(columns: list[str] | None) -> dict[str, str]:
+    """role -> column, from ROLE=COLUMN options."""
+    pairs = [entry.partition("=") for entry in columns or []]
+    for role, equals, name in pairs:
+        if not (role and equals and name):
+            raise UserError(f'--column takes ROLE=COLUMN, such as item=question_id, not "{role}{equals}{name}".')
+    return {role: name for role, _, name in pairs}

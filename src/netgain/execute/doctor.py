@@ -86,16 +86,17 @@ def _device() -> Check:
 
 
 def _templates() -> Iterator[Check]:
-    """Does each model that lies on this machine render a chat whose answer can be told from its prompt?"""
+    """Does each embedded model render a chat whose answer can be told from its prompt?"""
+    from transformers import AutoTokenizer
+
     from netgain.data.chat import Template
     from netgain.data.source import Example, Turn
-    from netgain.models.embedded import available, path
-    from netgain.models.load import load_tokenizer
+    from netgain.models.embedded import TINY, path
 
     example = Example("probe", "probe", (Turn("user", "What is two plus two?"),), "four")
-    for name in available():
+    for name in TINY:
         try:
-            encoded = Template(load_tokenizer(path(name)), chat=True).encode(example, max_len=128)
+            encoded = Template(AutoTokenizer.from_pretrained(path(name)), name=name).encode(example, max_len=256)
         except UserError as error:
             yield Check(f"template {name}", "error", str(error))
             continue

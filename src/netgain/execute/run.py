@@ -136,7 +136,7 @@ def perform(job: Job) -> str:
 def learn(job: Job, adapter: Adapter) -> tuple[Arm, Training, dict[str, Any]]:
     """Take the steps that are left, writing metrics, the best adapter and checkpoints on the way."""
     run, folder = job.run, job.folder
-    prepared = prepare(run, job.template, job.study_folder)
+    prepared = prepare(run, job.template, job.lm, job.study_folder)
     adapter.fingerprint()
     arm = Arm(job.each.sig, adapter, run.objective, run.optim)
     student = Solo(adapter)
@@ -166,12 +166,13 @@ def learn(job: Job, adapter: Adapter) -> tuple[Arm, Training, dict[str, Any]]:
 
 def views(run: Run, prepared: Prepared, lm: LM) -> Callable[[int], View]:
     """step k -> its View: rows by the stream "order", corruption by the stream "corruption" of that step."""
-    lengths = [len(row.ids) for row in prepared.train]
-    order = Order(len(prepared.train), run.optim.batch, int(stream(run.seed, "order").integers(2**63)))
+    learned = prepared.train.rows
+    lengths = [len(row.ids) for row in learned]
+    order = Order(len(learned), run.optim.batch, int(stream(run.seed, "order").integers(2**63)))
     family = Autoregressive()
 
     def view(k: int) -> View:
-        rows = [prepared.train[i] for i in order.step(k, lengths)]
+        rows = [learned[i] for i in order.step(k, lengths)]
         return family.view(rows, lm.pad_id, torch_stream(run.seed, f"corruption/{k}"))
 
     return view
