@@ -70,8 +70,8 @@ def test_best_and_final_are_both_measured_on_the_same_items(ledger: Path) -> Non
 
 def test_the_report_answers_both_questions(ledger: Path) -> None:
     said = netgain("report", STUDY, "--scale", "tiny", "--ledger", ledger)
-    assert "gained?" in said
-    assert "forgotten?" in said
+    assert "Gained?" in said
+    assert "Forgotten?" in said
     text = (ledger / "reports" / "quickstart-tiny" / "report.md").read_text()
     assert "Gained?" in text
     assert "Forgotten?" in text
@@ -91,7 +91,9 @@ def test_the_report_holds_at_eighty_columns(ledger: Path) -> None:
 
 
 def test_sql_sees_the_runs(ledger: Path) -> None:
-    rows = json.loads(netgain("query", "SELECT arm, count(*) AS n FROM runs GROUP BY arm", "--ledger", ledger, "--json"))
+    rows = json.loads(
+        netgain("query", "SELECT arm, count(*) AS n FROM runs GROUP BY arm", "--ledger", ledger, "--json")
+    )
     assert {(row["arm"], row["n"]) for row in rows} == {("base", 1), ("sft", 2)}
     assert "failed" in netgain("query", "SELEC 1", "--ledger", ledger, code=2)
 
@@ -134,7 +136,9 @@ def test_kill_nine_at_random_moments_changes_nothing(ledger: Path, tmp_path: Pat
     draw = random.Random(5)
     command = [sys.executable, "-m", "netgain", "run", str(STUDY), "--scale", "tiny", "--ledger", str(tmp_path / "k")]
     for _ in range(4):
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+        process = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        )
         time.sleep(draw.uniform(3.0, 9.0))
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()

@@ -4,6 +4,7 @@ import os
 import sys
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -55,11 +56,11 @@ def show_report(report: Report) -> None:
     out.print()
     for each in report.judged:
         word = word_of(each)
-        line = Text(f"{each.question} ")
-        line.append(word, style=f"bold {style_of(word)}")
-        line.append(f"  {each.sentence()}")
+        line = Text(each.question.capitalize(), style="bold")
+        line.append(f" {word}", style=f"bold {style_of(each)}")
+        line.append(f"   {each.arm} against {each.versus}, {each.task}/{each.metric}", style="not bold")
         out.print(line)
-        out.print()
+        out.print(Padding(Text(each.verdict.sentence().removeprefix(f"{each.verdict.word}: ")), (0, 0, 1, 2)))
     cost = report.cost
     out.print(
         Text(f"training {seconds(cost['train_seconds'])}, measuring {seconds(cost['measure_seconds'])}", style="dim")

@@ -31,11 +31,23 @@ def seconds(value: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
+ANSWERS = {
+    ("gained?", "gain"): "yes",
+    ("gained?", "loss"): "no, it lost",
+    ("forgotten?", "forgotten"): "yes",
+    ("forgotten?", "retained"): "no, retained",
+    ("forgotten?", "gained"): "no, it gained",
+}
+"""What a verdict's word answers to the question that was declared; other words answer for themselves."""
+
+
 def word_of(judged: "Judged") -> str:
-    """The verdict's one word."""
-    return judged.verdict.word
+    """The verdict as an answer to its question."""
+    word = judged.verdict.word
+    return ANSWERS.get((judged.question, word), word)
 
 
-def style_of(word: str) -> str:
-    """The colour that goes with the word; the word itself always stands there too."""
+def style_of(judged: "Judged") -> str:
+    """The colour that goes with the answer; the answer itself always stands there too."""
+    word = judged.verdict.word
     return "green" if word in GOOD else "red" if word in BAD else "yellow"
