@@ -100,8 +100,8 @@ def gold_of(example: Example) -> list[Tagged]:
 def output_of(example: Example, outcome: Generated) -> list[Tagged] | None:
     """The words and tags of the first line, as many as the sentence has; None when not one known tag is among them.
 
-    What comes behind is not read: a model that goes on is not wrong about the sentence, and one that offers several tags
-    a word has used up its pieces before the sentence ends.
+    What comes behind is not read: a model that goes on is not wrong about the sentence, and one that offers several
+    tags a word has used up its pieces before the sentence ends.
     """
     words = len(example.answer.split())
     pairs = read_tagged(first_line(outcome.text) or "", example.labels)[:words]
