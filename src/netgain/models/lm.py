@@ -7,11 +7,13 @@ a label score at the label's tokens, generation at the last position.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 from transformers import Cache, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.modeling_layers import GradientCheckpointingLayer
 
@@ -147,14 +149,11 @@ class LM:
         layers = [m for m in self.body.modules() if isinstance(m, GradientCheckpointingLayer)] if on else []
         if on and not layers:
             raise UserError(f"{self.name}: this model family has no gradient checkpointing; switch it off.")
-        if on:
-            self.net.gradient_checkpointing_enable({"use_reentrant": False})
         for layer in layers:
-            layer.training = True
+            layer.training = layer.gradient_checkpointing = True
+            vars(layer)["_gradient_checkpointing_func"] = partial(checkpoint, use_reentrant=False)
         try:
             yield
         finally:
             for layer in layers:
-                layer.training = False
-            if on:
-                self.net.gradient_checkpointing_disable()
+                layer.training = layer.gradient_checkpointing = False

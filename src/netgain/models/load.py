@@ -51,8 +51,11 @@ def _move(net: nn.Module, where: torch.device | torch.dtype) -> None:
 def wrap(net: PreTrainedModel, tok: PreTrainedTokenizerBase, name: str) -> LM:
     """An LM over a network and its tokenizer: frozen, in evaluation mode, verified."""
     embeddings = net.get_input_embeddings()
-    if isinstance(embeddings, nn.Embedding) and len(tok) > embeddings.num_embeddings:
-        raise UserError(f"{name}: its tokenizer has {len(tok):,} tokens, more than the model has embeddings for.")
+    if isinstance(embeddings, nn.Embedding) and tok.vocab_size > embeddings.num_embeddings:
+        raise UserError(
+            f"{name}: its tokenizer has {tok.vocab_size:,} tokens and the model embeds {embeddings.num_embeddings:,}; "
+            "they do not belong together."
+        )
     net.requires_grad_(False)
     net.eval()
     eos = _eos_ids(net, tok)
