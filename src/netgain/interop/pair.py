@@ -1,7 +1,7 @@
 """Two sides brought onto the same items: (task, metric, item, sample) matched by code, never row by row.
 
-Nothing is dropped silently: items that one side (or one seed) lacks, and items of one id that are not the same document,
-label or prompt, are an error that shows examples, or, when partial pairing was asked for, a sentence.
+Nothing is dropped silently: items that one side (or one seed) lacks, and items of one id that are not the same
+document, label or prompt, are an error that shows examples, or, when partial pairing was asked for, a sentence.
 """
 
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Paired:
-    """One metric of one task: base (R, n) and tuned (S, n) over the same n items, NaN where a value is missing."""
+    """One metric of one task: base (R, n) and tuned (S, n) over the same n (item, sample) units; NaN is missing."""
 
     task: str
     metric: str
@@ -45,11 +45,11 @@ class Paired:
     weights: Floats | None
     clusters: Index | None
     base_rows: Index
-    """(n,) row of the item's first sample in the base side's table, first run; likewise `tuned_rows`."""
+    """(n,) the unit's row in the base side's table, first run; likewise `tuned_rows`."""
     tuned_rows: Index
     paired_seeds: bool
     samples: int
-    """Most samples an item has; their mean is the item's value."""
+    """Most samples that an item has."""
     dropped: tuple[Difference, ...]
 
 
@@ -70,8 +70,8 @@ class Columns:
 def pair(
     base: Side, tuned: Side, *, tasks: Sequence[str] = (), metric: str | None = None, partial: bool = False,
     any_prompt: bool = False,
-) -> list[Paired]:  # fmt: skip
-    """Every (task, metric) of the two sides, in the order of the base's rows."""
+) -> tuple[list[Paired], tuple[str, ...]]:  # fmt: skip
+    """(every task and metric of the two sides in the order of the base's rows, what was dropped in sentences)."""
     both = pa.concat_tables([base.rows.select(SHARED), tuned.rows.select(SHARED)])
     cut = base.rows.num_rows
     group, unit = codes(both, ("task", "metric")), codes(both, ("item", "sample"))
@@ -94,7 +94,7 @@ def pair(
         )
     if not made:
         raise UserError(f"{base.name} and {tuned.name} share no items. {' '.join(matcher.problems[:4])}")
-    return made
+    return made, tuple(matcher.problems)
 
 
 SHARED = ["task", "metric", "item", "sample", "label", "document", "prompt", "cluster"]
@@ -180,8 +180,8 @@ class Matcher:
     def lay(self, side: int, rows: Index, count: int, title: str) -> Index:
         """(runs, units) -> row, -1 where the run lacks the unit."""
         half = self.halves[side]
-        runs, which = np.unique(half.run[rows], return_inverse=True)
-        table = np.full((runs.size, count), NULL)
+        table = np.full((len(half.seeds), count), NULL)
+        which = half.run[rows]
         spot = self.place[half.unit[rows]]
         table[which, spot] = rows
         if np.count_nonzero(table != NULL) < rows.size:
@@ -191,7 +191,15 @@ class Matcher:
                 f"{self.names[side]}: {title} has item {item} more than once in one run; say which column tells the "
                 "repeats apart (sample, seed, arm)."
             )
-        return table
+        return self.complete(side, table, title)
+
+    def complete(self, side: int, table: Index, title: str) -> Index:
+        """The runs that measured this at all, in order of seed; a run that did not is a problem."""
+        lacking = (table == NULL).all(axis=1)
+        if lacking.any():
+            self.problems.append(f"{title}: {int(lacking.sum())} of {lacking.size} runs of {self.names[side]} lack it.")
+        order = sorted(np.flatnonzero(~lacking).tolist(), key=lambda run: seed_key(self.halves[side].seeds[run]))
+        return table[order]
 
     def item_names(self, tables: list[Index]) -> Index:
         """(units,) a row of `both` that carries each unit's item id."""
@@ -235,7 +243,7 @@ class Matcher:
             found.append(Difference(what, int(mask.sum()), tuple(self.both["item"].take(pa.array(rows)).to_pylist())))
 
     def finish(self, task: str, metric: str, tables: list[Index], dropped: tuple[Difference, ...]) -> Paired:
-        """Values, weights and clusters of the kept units, one column an item."""
+        """Values, weights and clusters of the kept units."""
         base, tuned = (half.value[table] for half, table in zip(self.halves, tables, strict=True))
         weights = [half.weight[table[0]] for half, table in zip(self.halves, tables, strict=True)]
         if not np.allclose(weights[0], weights[1], rtol=1e-6):
@@ -244,52 +252,44 @@ class Matcher:
                 "are not comparable; compare a metric per word, byte or item."
             )
         item = self.item[tables[0][0]]
-        owner = self.clusters(tables, item)
-        first = np.arange(item.size)
-        samples = 1
-        names, start, inverse = np.unique(item, return_index=True, return_inverse=True)
+        samples = int(np.bincount(np.unique(item, return_inverse=True)[1]).max())
         weight = weights[0]
-        if names.size < item.size:
-            counts = np.bincount(inverse)
-            samples, first = int(counts.max()), start
-            base, tuned = (np.stack([np.bincount(inverse, run) / counts for run in side]) for side in (base, tuned))
-            weight = np.bincount(inverse, weight) / counts
-            owner = None if owner is None else owner[start]
-        base, tuned, paired_seeds = self.by_seed(base, tuned, tables)
         return Paired(
             task=task,
             metric=metric,
             base=base,
             tuned=tuned,
-            items=self.both["item"].take(pa.array(tables[0][0][first])).combine_chunks(),
+            items=self.both["item"].take(pa.array(tables[0][0])).combine_chunks(),
             weights=weight if np.ptp(weight) > 0 else None,
-            clusters=owner,
-            base_rows=tables[0][0][first],
-            tuned_rows=tables[1][0][first],
-            paired_seeds=paired_seeds,
+            clusters=self.clusters(tables, item),
+            base_rows=tables[0][0],
+            tuned_rows=tables[1][0],
+            paired_seeds=self.same_seeds(tables),
             samples=samples,
             dropped=dropped,
         )
 
     def clusters(self, tables: list[Index], item: Index) -> Index | None:
-        """(units,) cluster codes of the first side that has any; an item without a cluster is its own."""
+        """(units,) codes of what is independent: the clusters of the first side that has any, else items of several
+        samples; an item without a cluster is its own.
+        """
+        owner = item
         for half, table in zip(self.halves, tables, strict=True):
             mine = half.cluster[table[0]]
             if (mine != NULL).any():
-                own = np.where(mine == NULL, item + int(mine.max()) + 1, mine)
-                return own if np.unique(own).size < np.unique(item).size else None
-        return None
+                owner = np.where(mine == NULL, item + int(mine.max()) + 1, mine)
+                break
+        return owner if np.unique(owner).size < owner.size else None
 
-    def by_seed(self, base: Floats, tuned: Floats, tables: list[Index]) -> tuple[Floats, Floats, bool]:
-        """Both in order of seed; paired when both hold the same seeds."""
-        seeds = [
+    def same_seeds(self, tables: list[Index]) -> bool:
+        """Do both sides hold the same seeds, each once?"""
+        known = [
             [half.seeds[int(half.run[run[0]])] for run in table]
             for half, table in zip(self.halves, tables, strict=True)
         ]
-        ordered = []
-        for side, known in zip((base, tuned), seeds, strict=True):
-            numbers = [seed for seed in known if seed is not None]
-            complete = len(set(numbers)) == len(known)
-            ordered.append(side[np.argsort(numbers)] if complete else side)
-        same = None not in seeds[0] and len(set(seeds[0])) == len(seeds[0]) and set(seeds[0]) == set(seeds[1])
-        return ordered[0], ordered[1], same and len(seeds[0]) == len(seeds[1])
+        return known[0] == known[1] and None not in known[0] and len(set(known[0])) == len(known[0])
+
+
+def seed_key(seed: int | None) -> tuple[bool, int]:
+    """Seeds ascending, runs without one last in their own order."""
+    return (True, 0) if seed is None else (False, seed)

@@ -39,6 +39,8 @@ VALUES = ("value", "score", "correct", "is_correct", "acc", "accuracy", "exact_m
           "reward", "nll", "loss", "result")  # fmt: skip
 BLOCK = 16 << 20
 MAX_COLUMNS = 2000
+TASK = "items"
+"""The task of a table that names none: the same for every file, so that two files can be compared."""
 
 
 def can_read(path: Path) -> bool:
@@ -60,7 +62,7 @@ def read(path: Path, roles: Mapping[str, str] | None = None) -> Samples:
         row = pc.index(pc.is_null(columns["item"]), True).as_py() + 1  # pyright: ignore[reportAttributeAccessIssue]
         raise UserError(f'{path}, data row {row}: no item id in column "{found["item"]}".')
     name_runs(columns, path.stem, table.num_rows)
-    columns.setdefault("task", pa.repeat(path.stem, table.num_rows))
+    columns.setdefault("task", pa.repeat(TASK, table.num_rows))
     parts = [measure(path, table[name], name, columns, len(measured)) for name in measured]
     rows = pa.concat_tables(parts)
     require_unique(rows, path)
