@@ -176,6 +176,15 @@ def test_the_label_set_and_its_shares_come_from_the_data(corpora: Path) -> None:
     assert (tags.chance, tags.majority) == (pytest.approx(1 / 3), pytest.approx(2 / 5))
 
 
+def test_a_label_that_no_row_has_is_still_a_label(tmp_path: Path) -> None:
+    write(tmp_path, "rows.csv", "text,label\nfine,1\ngood,1\n")
+    labels = {"0": "negative", "1": "positive", "2": "mixed"}
+    source = {"kind": "csv", "path": "rows.csv", "prompt": "Review: {text}", "answer": "label", "labels": labels}
+    card = task({"kind": "sst2", "source": source}).card(tmp_path)
+    assert card.labels == {"negative": 0, "positive": 2, "mixed": 0}
+    assert (card.chance, card.majority) == (pytest.approx(1 / 3), 1.0)
+
+
 def test_a_smaller_limit_is_a_subset_of_a_larger_one() -> None:
     def ids(limit: int, seed: int = 0) -> set[str]:
         rows = task({"kind": "sentiment", "limit": limit, "seed": seed}).examples(None)

@@ -147,6 +147,12 @@ def test_text_is_measured_per_token_and_per_byte() -> None:
     assert (byte.metric, byte.value, byte.weight) == ("byte_nll", 2.0, 6)
 
 
+@pytest.mark.parametrize("broken", [math.nan, math.inf])
+def test_a_diverged_model_has_no_text_loss(broken: float) -> None:
+    scores = task("ppl").score(Example("i", "g", (), "text"), Surprise(broken, 4))
+    assert scores == [Score(metric, None, reason="undefined") for metric in ("nll", "byte_nll")]
+
+
 @pytest.mark.parametrize(
     ("match", "gold", "output", "right", "parsed"),
     [

@@ -62,7 +62,9 @@ class Classification(Prompted):
         return share_of_most_common(self.label_counts(examples))
 
     def label_counts(self, examples: Sequence[Example]) -> Mapping[str, int]:
-        return Counter({label: 0 for row in examples for label in row.labels}) + Counter(row.answer for row in examples)
+        counts = Counter({label: 0 for row in examples for label in row.labels})
+        counts.update(row.answer for row in examples)
+        return counts
 
     def golds(self, example: Example) -> tuple[str, ...]:
         return example.labels

@@ -1,5 +1,6 @@
 """The retention meter: how surprised the model is by general text, in nats a token and in nats a byte."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -64,7 +65,10 @@ class Ppl(Task):
         return whole[: self.characters].rstrip()
 
     def score(self, example: Example, outcome: Outcome) -> list[Score]:
+        """Both losses; undefined where the model's numbers are none, as after a divergence."""
         assert isinstance(outcome, Surprise)
+        if not math.isfinite(outcome.total):
+            return [Score(metric, None, reason="undefined") for metric in self.metrics]
         size = len(self.cut(example.answer).encode())
         return [
             Score("nll", outcome.total / outcome.tokens, weight=outcome.tokens),
