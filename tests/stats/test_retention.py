@@ -108,7 +108,7 @@ def test_retained_overall_takes_every_benchmark_and_forgetting_takes_holm() -> N
     assert both.family == 4
 
 
-@settings(deadline=None, max_examples=15)
+@settings(deadline=None, max_examples=8)
 @given(p_values)
 def test_adjusted_p_values_are_those_of_statsmodels(p: list[float]) -> None:
     named = {f"h{i}": value for i, value in enumerate(p)}

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netgain.errors import UserError
-from netgain.stats import ranking, selection
+from netgain.stats import ranking, selection, units
 
 quick = settings(deadline=None, max_examples=25)
 
@@ -101,6 +101,7 @@ def test_lower_is_better_turns_the_field() -> None:
     field = selection.line_up(tuned, base, higher_is_better=False)
     assert field.names[field.winner] == "good"
     assert field.answers[0].low > 0 > field.answers[1].high
+    assert "turned" in selection.select_best(field, draws=200, rng=rng).sentence()
 
 
 def test_seeds_widen_the_claim() -> None:
@@ -136,10 +137,11 @@ def test_arms_that_never_differ_are_no_gain() -> None:
 
 def test_many_units_are_merged_without_moving_the_answer() -> None:
     rng = np.random.default_rng(9)
-    field = null_field(rng, 3, 9000)
-    totals, sizes = selection.binned(field, rng)
-    assert sizes.size == selection.BINS
-    assert totals.sum(0) / sizes.sum() == pytest.approx(field.means)
+    totals = rng.normal(size=(30_000, 3))
+    bins = units.merged(totals, rng)
+    assert len(bins) == units.BINS
+    assert bins.sum(0) == pytest.approx(totals.sum(0))
+    assert (bins**2).sum(0) == pytest.approx((totals**2).sum(0), rel=0.1)
 
 
 def test_the_set_of_winners_keeps_ties_and_drops_the_beaten() -> None:

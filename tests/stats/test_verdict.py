@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netgain.errors import UserError
-from netgain.stats import crossed
+from netgain.stats import crossed, signs
 from netgain.stats.paired import difference
+from netgain.stats.units import BINS
 from netgain.stats.verdict import contrast
 
 quick = settings(deadline=None, max_examples=40)
@@ -139,14 +140,23 @@ def test_degenerate_evidence_gives_a_sentence(
         assert verdict.word == "cannot tell"
 
 
-def test_a_million_rows_need_no_resampling() -> None:
-    """Memory stays proportional to the rows: no draws x rows table is ever made."""
+def test_a_million_rows_are_never_multiplied_by_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[int] = []
+    plain = signs.random_signs
+
+    def counted(rng: np.random.Generator, draws: int, count: int) -> np.ndarray:
+        drawn.append(draws * count)
+        return plain(rng, draws, count)
+
+    monkeypatch.setattr(signs, "random_signs", counted)
     rng = np.random.default_rng(7)
     base = rng.normal(size=(1, 200_000))
     tuned = base + rng.normal(0.01, 1, (5, 200_000))
     verdict = contrast(tuned, base, clusters=np.arange(200_000) // 10, rng=rng)
-    assert verdict.randomisation is None
+    assert verdict.randomisation is not None
     assert verdict.answer.clusters == 20_000
+    assert max(drawn) <= signs.BLOCK
+    assert sum(drawn) <= 2_000 * BINS
 
 
 @pytest.mark.parametrize("module", ["verdict", "intervals", "power"])

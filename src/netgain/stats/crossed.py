@@ -16,7 +16,7 @@ import numpy as np
 from netgain.stats.paired import bonett_price, from_units, score_range
 from netgain.stats.resample import BootstrapEstimate, bootstrap_weights, cluster_sums, interval_of
 from netgain.stats.result import Components, Floats, Pivot, Scale, pivot
-from netgain.stats.units import Units, codes, is_binary, squared_error, units
+from netgain.stats.units import Units, codes, is_binary, merged, squared_error, units
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,24 +212,35 @@ def pigeonhole(
     A seed's metric is computed from its own sums, then averaged over seeds.
     """
     left, right = unit_sums(tuned, clusters), unit_sums(base, clusters)
-    same = paired_seeds and left.shape[0] == right.shape[0]
+    count, seeds = left.shape[1], left.shape[0]
+    same = paired_seeds and seeds == right.shape[0]
     observed = float(statistic(left.sum(axis=1)).mean() - statistic(right.sum(axis=1)).mean())
+    left, right = merged_together(left, right, rng)
     drawn = []
     for weights in bootstrap_weights(left.shape[1], draws, rng):
-        of_seeds = np.concatenate(list(bootstrap_weights(left.shape[0], weights.shape[0], rng)))
+        of_seeds = np.concatenate(list(bootstrap_weights(seeds, weights.shape[0], rng)))
         other = of_seeds if same else np.concatenate(list(bootstrap_weights(right.shape[0], weights.shape[0], rng)))
         up = statistic(np.einsum("bc,sck->bsk", weights, left, optimize=True))
         down = statistic(np.einsum("bc,sck->bsk", weights, right, optimize=True))
-        drawn.append((up * of_seeds).sum(1) / left.shape[0] - (down * other).sum(1) / right.shape[0])
+        drawn.append((up * of_seeds).sum(1) / seeds - (down * other).sum(1) / right.shape[0])
     return interval_of(
         np.concatenate(drawn),
         observed,
         level=level,
         method="pigeonhole bootstrap, percentile",
         n=tuned.shape[1],
-        clusters=left.shape[1] if clusters is not None else None,
-        seeds=left.shape[0],
+        clusters=count if clusters is not None else None,
+        seeds=seeds,
     )
+
+
+def merged_together(left: Floats, right: Floats, rng: np.random.Generator) -> tuple[Floats, Floats]:
+    """(S, C, K) and (R, C, K) with their units in the same, boundedly many, random bins."""
+    both = np.concatenate([left, right])
+    rows, count, width = both.shape
+    flat = merged(both.transpose(1, 0, 2).reshape(count, rows * width), rng)
+    back = flat.reshape(len(flat), rows, width).transpose(1, 0, 2)
+    return back[: len(left)], back[len(left) :]
 
 
 def unit_sums(rows: Floats, clusters: Sequence[object] | np.ndarray | None) -> Floats:

@@ -13,7 +13,7 @@ import numpy as np
 from netgain.stats.distributions import binomial_cdf
 from netgain.stats.result import Floats, Pivot, Scale, pivot, say_p
 from netgain.stats.signs import flipped_sums
-from netgain.stats.units import Units, is_binary, units
+from netgain.stats.units import Units, is_binary, merged, units
 
 
 def bonett_price(gained: int, lost: int, n: int, level: float = 0.95) -> Pivot:
@@ -179,7 +179,7 @@ def sign_flip(
     """
     evidence = units(differences, clusters=clusters)
     totals = evidence.totals.mean(axis=0)
-    moved = totals[totals != 0]
+    moved = merged(totals[totals != 0][:, None], rng)[:, 0]
     observed = abs(float(totals.sum()))
     if moved.size == 0:
         return SignFlip(0.0, 1.0, 1.0, 1, True, evidence.n, evidence.count)

@@ -61,12 +61,12 @@ class SampleSize:
     power: float
     method: str
     scale: Scale
+    goal: str = "find a difference of"
 
     def sentence(self) -> str:
         size = say(self.effect, self.scale).lstrip("+")
-        return (
-            f"{self.method}: {self.n} items for {size} with power {say_level(self.power)} at {say_level(self.level)}."
-        )
+        how = f"power {say_level(self.power)}, level {say_level(self.level)}; {self.method}"
+        return f"To {self.goal} {size} takes n = {self.n} ({how})."
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +177,7 @@ def size_retention(
     if margin + true <= 0:
         raise UserError("A loss as large as the margin can never be shown to be retained; widen the margin.")
     n = math.ceil(((normal_quantile(level) + normal_quantile(power)) * sd / (margin + true)) ** 2)
-    return SampleSize(n, margin, level, power, f"non-inferiority, sd {sd:.3g}", scale)
+    return SampleSize(n, margin, level, power, f"sd {sd:.3g}", scale, "show retention within a margin of")
 
 
 def mde_table(

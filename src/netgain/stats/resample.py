@@ -13,7 +13,7 @@ import numpy as np
 from netgain.stats.distributions import normal_quantile
 from netgain.stats.result import Estimate, Floats, Scale, say_p
 from netgain.stats.signs import flipped_sums
-from netgain.stats.units import codes, sums_by
+from netgain.stats.units import codes, merged, sums_by
 
 BLOCK = 4_000_000
 """Entries of the largest weight matrix held at once (float64: 32 MB)."""
@@ -136,8 +136,8 @@ def paired_bootstrap(
 ) -> BootstrapEstimate:
     """statistic(sum of tuned rows) - statistic(sum of base rows), both (n, K); whole units resampled together, BCa."""
     left, right = cluster_sums(tuned, clusters), cluster_sums(base, clusters)
-    both = np.concatenate([left, right], axis=1)
-    width = left.shape[1]
+    width, count = left.shape[1], len(left)
+    both = merged(np.concatenate([left, right], axis=1), rng)
 
     def contrast(sums: Floats) -> Floats:
         return statistic(sums[..., :width]) - statistic(sums[..., width:])
@@ -152,7 +152,7 @@ def paired_bootstrap(
         level=level,
         method=f"paired {'cluster ' if clusters is not None else ''}bootstrap, {'BCa' if levels else 'percentile'}",
         n=len(tuned),
-        clusters=len(both) if clusters is not None else None,
+        clusters=count if clusters is not None else None,
         levels=levels,
     )
 
@@ -184,7 +184,7 @@ def swap_test(
     left, right = cluster_sums(tuned, clusters), cluster_sums(base, clusters)
     centre, half = (left + right).sum(axis=0) / 2, (left - right) / 2
     observed = float(statistic(left.sum(axis=0)) - statistic(right.sum(axis=0)))
-    moves = flipped_sums(half, rng=rng, draws=draws)
+    moves = flipped_sums(merged(half, rng), rng=rng, draws=draws)
     drawn = np.abs(statistic(centre + moves) - statistic(centre - moves))
     hits = int((drawn >= abs(observed) * (1 - 1e-9)).sum())
     return Swap(observed, (1 + hits) / (draws + 1), draws, len(left))

@@ -18,10 +18,7 @@ from netgain.stats.resample import bootstrap_weights
 from netgain.stats.result import Estimate, Floats, Pivot, Scale, ends, say, say_level, say_p, say_range
 from netgain.stats.retention import benefit
 from netgain.stats.signs import flipped_sums
-from netgain.stats.units import is_binary, sums_by, units
-
-BINS = 4096
-"""Held-out choice merges more units than this into random bins, which leaves its noise as it is and bounds its cost."""
+from netgain.stats.units import is_binary, merged, units
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +30,8 @@ class Field:
     totals: Floats
     sizes: Floats
     level: float
+    turned: bool
+    """Lower was better, so every sign is turned."""
 
     @property
     def means(self) -> Floats:
@@ -84,7 +83,7 @@ def line_up(
         evidence = units(gaps, weights=heavy, clusters=groups)
         totals.append(evidence.totals.mean(axis=0) * (1 if higher_is_better else -1))
         sizes = evidence.sizes
-    return Field(tuple(arms), tuple(answers), np.stack(totals, axis=1), sizes, level)
+    return Field(tuple(arms), tuple(answers), np.stack(totals, axis=1), sizes, level, not higher_is_better)
 
 
 def smallest_p(totals: Floats, *, draws: int, rng: np.random.Generator) -> Floats:
@@ -95,6 +94,7 @@ def smallest_p(totals: Floats, *, draws: int, rng: np.random.Generator) -> Float
     """
     from scipy.special import stdtr
 
+    totals = merged(totals, rng)
     count = totals.shape[0]
     norms = np.sqrt((totals * totals).sum(axis=0))
     moving = norms > 0
@@ -179,7 +179,8 @@ def held_out(field: Field, *, splits: int = 40, draws: int = 400, rng: np.random
     Its standard error comes from reweighting units (Exp(1) multipliers) and repeating the whole procedure, choice
     included, on the same splits.
     """
-    totals, sizes = binned(field, rng)
+    table = merged(np.column_stack([field.totals, field.sizes]), rng)
+    totals, sizes = table[:, :-1], table[:, -1]
     count = sizes.size
     if count < 4:
         raise UserError(
@@ -216,16 +217,6 @@ def held_out(field: Field, *, splits: int = 40, draws: int = 400, rng: np.random
     )
 
 
-def binned(field: Field, rng: np.random.Generator) -> tuple[Floats, Floats]:
-    """Totals and sizes, merged into at most `BINS` random bins."""
-    count = field.sizes.size
-    if count <= BINS:
-        return field.totals, field.sizes
-    places = rng.permutation(count) % BINS
-    merged = [sums_by(places, column, BINS) for column in field.totals.T]
-    return np.stack(merged, axis=1), sums_by(places, field.sizes, BINS)
-
-
 @dataclass(frozen=True, slots=True)
 class Optimism:
     """How much of the winner's estimate is due to its having been picked as the winner."""
@@ -251,8 +242,10 @@ def optimism(field: Field, *, draws: int = 2_000, rng: np.random.Generator) -> O
     """bias = E*[d*_{w*} - d_{w*}], w* the winner of each bootstrap resample."""
     means = field.means
     over = []
-    for weights in bootstrap_weights(field.sizes.size, draws, rng):
-        drawn = (weights @ field.totals) / (weights @ field.sizes)[:, None]
+    table = merged(np.column_stack([field.totals, field.sizes]), rng)
+    for weights in bootstrap_weights(len(table), draws, rng):
+        sums = weights @ table
+        drawn = sums[:, :-1] / sums[:, -1:]
         pick = drawn.argmax(axis=1)
         over.append(drawn[np.arange(len(drawn)), pick] - means[pick])
     bias = float(np.concatenate(over).mean())
@@ -270,11 +263,16 @@ class Selection:
     held_out: HeldOut | None
     """None with fewer than four units."""
     optimism: Optimism
+    turned: bool
 
     def sentence(self) -> str:
         claim = "gain" if self.gain else "cannot tell that any arm gains"
         parts = [f"{claim}:", self.simultaneous.sentence(), self.optimism.sentence()]
-        return " ".join(parts if self.held_out is None else [*parts, self.held_out.sentence()])
+        if self.held_out is not None:
+            parts.append(self.held_out.sentence())
+        if self.turned:
+            parts.append("Signs are turned so that + is better.")
+        return " ".join(parts)
 
 
 def select_best(field: Field, *, draws: int = 5_000, rng: np.random.Generator) -> Selection:
@@ -282,4 +280,4 @@ def select_best(field: Field, *, draws: int = 5_000, rng: np.random.Generator) -
     together = simultaneous(field, draws=draws, rng=rng)
     halves = held_out(field, rng=rng) if field.sizes.size >= 4 else None
     won = together.arms[together.best]
-    return Selection(together.best, won.low > 0, together, halves, optimism(field, rng=rng))
+    return Selection(together.best, won.low > 0, together, halves, optimism(field, rng=rng), field.turned)

@@ -16,6 +16,9 @@ import numpy as np
 
 from netgain.stats.result import Floats
 
+BINS = 4096
+"""Resampling merges more units than this into random bins; closed forms never do."""
+
 
 @dataclass(frozen=True, slots=True)
 class Units:
@@ -148,6 +151,15 @@ def units(
 def sums_by(index: np.ndarray, values: Floats, count: int) -> Floats:
     """Values (n,) summed within each of `count` codes."""
     return np.bincount(index, weights=values, minlength=count).astype(np.float64, copy=False)
+
+
+def merged(totals: Floats, rng: np.random.Generator) -> Floats:
+    """Rows (C, K) summed into at most `BINS` random bins: the same sums and the same noise, at bounded cost."""
+    count = totals.shape[0]
+    if count <= BINS:
+        return totals
+    places = rng.permutation(count) % BINS
+    return np.stack([sums_by(places, column, BINS) for column in totals.T], axis=1)
 
 
 def is_binary(*tables: Floats) -> bool:

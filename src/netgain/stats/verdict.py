@@ -17,8 +17,6 @@ from netgain.stats.retention import Retention, RetentionWord, retention
 from netgain.stats.units import is_binary
 
 Word = RetentionWord | Literal["gain", "loss", "no data"]
-SECOND_OPINION = 10_000
-"""Up to this many items a sign-flip randomisation checks the interval's normality."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +168,7 @@ def contrast(
     judged = None if margin is None else retention(answer, margin, higher_is_better=higher_is_better)
     aligned = right.shape[0] in (1, left.shape[0])
     second = None
-    if rng is not None and not both_binary and weights is None and left.shape[1] <= SECOND_OPINION:
+    if rng is not None and not both_binary and weights is None:
         second = sign_flip(left.mean(axis=0) - right.mean(axis=0), clusters=groups, rng=rng, draws=2_000)
     return Verdict(
         word=gain_word(answer, higher_is_better) if judged is None else judged.word,
