@@ -68,8 +68,20 @@ def test_plans_load_without_torch(room: str) -> None:
 
 
 def test_help_loads_only_the_command_line() -> None:
-    code = "import sys, netgain.cli; sys.exit(bool({'numpy', 'pyarrow', 'duckdb', 'scipy', 'torch'} & set(sys.modules)))"
+    code = (
+        "import sys, netgain.cli; sys.exit(bool({'numpy', 'pyarrow', 'duckdb', 'scipy', 'torch'} & set(sys.modules)))"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("family", ["tasks", "adapters", "objectives.terms"])
+def test_leaves_never_import_each_other(family: str) -> None:
+    folder = SOURCE.joinpath(*family.split("."))
+    kinds = {f.stem for f in folder.glob("*.py") if f'kind: Literal["{f.stem}"]' in f.read_text(encoding="utf-8")}
+    assert kinds
+    for kind in kinds:
+        siblings = {f"netgain.{family}.{other}" for other in kinds - {kind}}
+        assert not imports(folder / f"{kind}.py", top_level_only=False) & siblings
 
 
 def test_nothing_imports_a_study() -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -174,8 +175,7 @@ def test_a_broken_data_line_is_named_and_the_ledger_stays_whole(tmp_path: Path) 
     (tmp_path / "rows.jsonl").write_text("\n".join(rows) + "\n")
     study = tmp_path / "study.yaml"
     source = "{kind: jsonl, path: rows.jsonl, prompt: q, answer: a}"
-    text = STUDY.read_text().replace("{kind: embedded, suite: nli, n: 600, seed: 1}", source)
-    study.write_text(text)
+    study.write_text(re.sub(r"(sources:\n\s+nli: )\{.*\}", rf"\g<1>{source}", STUDY.read_text()))
     message = netgain("run", study, "--scale", "tiny", "--ledger", tmp_path / "ledger", code=2)
     assert "rows.jsonl" in message
     assert "17" in message

@@ -6,6 +6,7 @@ import queue
 import time
 from collections.abc import Iterator, Sequence
 from multiprocessing.queues import Queue
+from pathlib import Path
 from typing import Any
 
 from netgain.errors import UserError
@@ -102,9 +103,7 @@ def _spread(todo: Sequence[Planned], ledger: Ledger, runtime: Runtime, study: St
         raise UserError("a worker process ended early; run the same command to continue.")
 
 
-def _worker(
-    todo: Sequence[Planned], root: os.PathLike[str], runtime: Runtime, study: Study, events: "Queue[Event | str]"
-) -> None:
+def _worker(todo: Sequence[Planned], root: Path, runtime: Runtime, study: Study, events: "Queue[Event | str]") -> None:
     try:
         work(todo, Ledger(root), runtime, study, events.put)
     except UserError as error:

@@ -9,6 +9,7 @@ from netgain.ledger.store import Ledger, RunFolder
 from netgain.spec.identity import drift, stored
 from netgain.spec.run import Run, Schedule
 from netgain.spec.study import Contrast, Planned, Study, expand, planned, resolve
+from netgain.tasks._base import tasks_of
 
 
 @dataclass(frozen=True)
@@ -81,10 +82,12 @@ def drifted(each: Planned, folder: RunFolder) -> str:
 
 
 def refuse_drift(study: Study, ledger: Ledger) -> None:
-    """Stop when a finished run no longer is what the study asks for."""
+    """Stop when a finished run is damaged, or no longer is what the study asks for."""
     for each in planned(study):
         folder = ledger.run(each.sig)
-        if folder.state() == "done" and (changed := drifted(each, folder)):
+        if folder.state_on_disk() == "corrupt":
+            folder.record()
+        if folder.state_on_disk() == "done" and (changed := drifted(each, folder)):
             raise UserError(
                 f"{folder.path}: {each.arm} was run under another meaning of its spec ({changed}); "
                 f"run again with --redo {each.sig}, or restore the old default."
@@ -95,7 +98,7 @@ def _detectable(study: Study) -> Iterator[Detectable]:
     arms = expand(study)
     for i, contrast in enumerate(study.contrasts):
         for arm, versus in resolve(contrast, arms, i):
-            card = arm.run.tasks[contrast.task].card(study.folder)
+            card = tasks_of(arm.run.tasks)[contrast.task].card(study.folder)
             if contrast.metric not in card.metrics:
                 raise UserError(
                     f'contrast {i + 1}: task {contrast.task} has no metric "{contrast.metric}".'

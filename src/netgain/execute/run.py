@@ -27,6 +27,7 @@ from netgain.models.load import load
 from netgain.spec.identity import FORMAT, stored, stream, torch_stream
 from netgain.spec.run import Run, Runtime
 from netgain.spec.study import Planned
+from netgain.tasks._base import tasks_of
 from netgain.training import checkpoint
 from netgain.training.arms import Arm, Solo, base_reference
 from netgain.training.loop import Diverged, Training, train
@@ -124,7 +125,7 @@ def perform(job: Job) -> str:
         adapter.remove()
     job.folder.seal_items(items)
     seconds = _times(job.folder)
-    cards = {name: task.card(job.study_folder).to_json() for name, task in job.run.tasks.items()}
+    cards = {name: task.card(job.study_folder).to_json() for name, task in tasks_of(job.run.tasks).items()}
     job.folder.finish(
         {**record, "template": job.template.fingerprint, "tasks": cards, "measure_seconds": sum(seconds.values())}
     )
