@@ -1,7 +1,8 @@
-"""Run the rules over documents and ledgers."""
+"""Run the rules over documents, ledgers and other tools' item rows."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from netgain.audit.evidence import SUFFIX, Evidence, sidecar
 from netgain.audit.finding import Severity, Silenced
@@ -10,7 +11,12 @@ from netgain.audit.rule import Rule, rules
 from netgain.errors import UserError, did_you_mean
 from netgain.interop import documents
 
+if TYPE_CHECKING:
+    import duckdb
+
 DOCUMENTS = (*documents.PROSE, *documents.TABLES)
+RESULTS = (".json", ".jsonl", ".eval")
+ITEM_COLUMNS = {"item", "item_id", "doc_id", "id", "example_id", "question_id", "sample_id", "qid"}
 
 
 def run(
@@ -19,16 +25,68 @@ def run(
     ignore: Sequence[str] = (),
     fail_on: Severity = Severity.ERROR,
 ) -> Report:
-    """Audit every path: a document, a folder of documents, or a ledger. Codes select by prefix, as NG2 or NG201."""
+    """Audit every path: a document, a folder of documents, a ledger, or a file of item rows that interop reads.
+
+    Codes are chosen by prefix: NG2 is a family, NG201 a rule.
+    """
     report = Report(fail_on=fail_on)
     for path in _expanded([Path(p) for p in paths]):
         report.files.append(str(path))
-        ledger = (path / "runs").is_dir()
-        chosen = _chosen(rules(document=not ledger, ledger=ledger), select, ignore)
-        evidence, silenced = _ledger(path) if ledger else _document(path)
+        evidence, silenced = _gathered(path)
+        chosen = _chosen(rules(document=evidence.document is not None, ledger=evidence.db is not None), select, ignore)
         _apply(chosen, evidence, silenced, report)
     report.sort()
     return report
+
+
+def _gathered(path: Path) -> tuple[Evidence, dict[str, str]]:
+    """What the rules will look at, and what is silenced there."""
+    beside = sidecar(path)
+    if path.is_dir() or path.suffix in RESULTS:
+        return Evidence(str(path), db=_database(path), n=beside.n), dict(beside.ignore)
+    document = documents.read(path, beside.columns)
+    if path.suffix in documents.TABLES and _holds_items(document):
+        return Evidence(str(path), db=_database(path, beside.columns), n=beside.n), dict(beside.ignore)
+    silenced = {code: reason for code, reason, _ in document.silenced}
+    return Evidence(str(path), document=document, n=beside.n), {**silenced, **beside.ignore}
+
+
+def _holds_items(document: documents.Document) -> bool:
+    """Is this table one row an item, rather than a summary?"""
+    names = {c.name.lower() for t in document.tables for c in t.columns}
+    many = any(p.kind == "partial" for p in document.problems)
+    return bool(names & ITEM_COLUMNS) and (many or bool(names & {"item", "item_id", "doc_id", "question_id", "qid"}))
+
+
+def _database(path: Path, roles: Mapping[str, str] | None = None) -> "duckdb.DuckDBPyConnection":
+    """The ledger's views; for another tool's rows the same views, empty where it has nothing to say."""
+    if (path / "runs").is_dir():
+        from netgain.ledger.query import connect
+
+        return connect(path)
+    import duckdb
+
+    from netgain.interop.find import read
+
+    found = read(path, roles or None)
+    db = duckdb.connect()
+    db.register("_rows", found.rows)
+    db.register("_scores", found.scores)
+    db.execute("CREATE VIEW items AS SELECT NULL::VARCHAR AS study, * FROM _rows")
+    db.execute(
+        "CREATE VIEW runs AS SELECT NULL::VARCHAR AS run, NULL::VARCHAR AS study, NULL::VARCHAR AS arm, "
+        "NULL::BIGINT AS seed, NULL::VARCHAR AS state, NULL::VARCHAR AS spec, NULL::VARCHAR AS record, NULL::VARCHAR AS data, "
+        "NULL::VARCHAR AS folder WHERE false"
+    )
+    db.execute(
+        "CREATE VIEW metrics AS SELECT run, step, max(value) AS loss, NULL::VARCHAR AS event FROM _scores "
+        "WHERE metric = 'loss' AND step IS NOT NULL GROUP BY run, step"
+    )
+    db.execute(
+        "CREATE VIEW probes AS SELECT NULL::VARCHAR AS run, 0::BIGINT AS step, NULL::VARCHAR AS term, 0.0 AS raw, "
+        "0.0 AS weight, NULL::JSON AS more WHERE false"
+    )
+    return db
 
 
 def _apply(chosen: list[type[Rule]], evidence: Evidence, silenced: dict[str, str], report: Report) -> None:
@@ -50,9 +108,7 @@ def _expanded(paths: list[Path]) -> Iterator[Path]:
             raise UserError(f"{path}: no such file or folder.")
         if path.is_dir() and not (path / "runs").is_dir():
             inside = sorted(f for f in path.rglob("*") if f.suffix in DOCUMENTS and f.is_file())
-            if not inside:
-                raise UserError(f"{path}: neither a ledger nor a folder with documents ({', '.join(DOCUMENTS)}).")
-            yield from inside
+            yield from inside or [path]
         elif not path.name.endswith(SUFFIX):
             yield path
 
@@ -65,17 +121,3 @@ def _chosen(known: list[type[Rule]], select: Sequence[str], ignore: Sequence[str
     wanted = tuple(p.upper() for p in select) or ("NG",)
     unwanted = tuple(p.upper() for p in ignore)
     return [r for r in known if r.code.startswith(wanted) and not (unwanted and r.code.startswith(unwanted))]
-
-
-def _document(path: Path) -> tuple[Evidence, dict[str, str]]:
-    beside = sidecar(path)
-    document = documents.read(path, beside.columns)
-    silenced = {code: reason for code, reason, _ in document.silenced}
-    return Evidence(str(path), document=document, n=beside.n), {**silenced, **beside.ignore}
-
-
-def _ledger(path: Path) -> tuple[Evidence, dict[str, str]]:
-    from netgain.ledger.query import connect
-
-    beside = sidecar(path)
-    return Evidence(str(path), db=connect(path), n=beside.n), dict(beside.ignore)

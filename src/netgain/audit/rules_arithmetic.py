@@ -10,7 +10,8 @@ from netgain.audit.rule import DocumentRule
 from netgain.interop._md_frame import RATE
 from netgain.interop.documents import Change, Column, Table, Value
 
-Range = tuple[float, float]
+Range = tuple[float, float, float]
+"""The lowest value that rounding allows, the value of the printed numbers, the highest."""
 
 
 class DeltaDoesNotRecompute(DocumentRule):
@@ -29,9 +30,9 @@ class DeltaDoesNotRecompute(DocumentRule):
             ranges = _possible(change)
             stated = change.stated
             low, high = stated.number - stated.half, stated.number + stated.half
-            hits = [r for r in ranges.values() if r[0] <= high + 1e-9 and r[1] >= low - 1e-9]
-            exact = {kind: (r[0] + r[1]) / 2 for kind, r in ranges.items()}
-            flipped = [r for r in ranges.values() if r[0] <= -low + 1e-9 and r[1] >= -high - 1e-9]
+            hits = [r for r in ranges.values() if r[0] <= high + 1e-9 and r[2] >= low - 1e-9]
+            exact = {kind: r[1] for kind, r in ranges.items()}
+            flipped = [r for r in ranges.values() if r[0] <= -low + 1e-9 and r[2] >= -high - 1e-9]
             nearest = min(exact.values(), key=lambda v: abs(v - stated.number))
             if not hits and flipped and stated.number:
                 yield self._sign(change, stated, exact)
@@ -77,7 +78,7 @@ def _possible(change: Change) -> dict[str, Range]:
         times = (
             100.0 if unit == "pp" and before.unit != "%" and max(abs(before.number), abs(after.number)) <= 1 else 1.0
         )
-        found["difference"] = (times * (raw - slack), times * (raw + slack))
+        found["difference"] = (times * (raw - slack), times * raw, times * (raw + slack))
     if unit in ("%", "") and before.number:
         ends = [
             100 * (after.number + a * after.half - before.number - b * before.half) / (before.number + b * before.half)
@@ -85,12 +86,12 @@ def _possible(change: Change) -> dict[str, Range]:
             for b in (-1, 1)
             if before.number + b * before.half
         ]
-        found["relative"] = (min(ends), max(ends))
+        found["relative"] = (min(ends), 100 * raw / before.number, max(ends))
     if unit == "%" and before.unit == "%":
-        found["points"] = (raw - slack, raw + slack)
+        found["points"] = (raw - slack, raw, raw + slack)
     elif unit == "%" and change.rate:
-        found["points"] = (100 * (raw - slack), 100 * (raw + slack))
-    return found or {"difference": (raw - slack, raw + slack)}
+        found["points"] = (100 * (raw - slack), 100 * raw, 100 * (raw + slack))
+    return found or {"difference": (raw - slack, raw, raw + slack)}
 
 
 class MeanDoesNotRecompute(DocumentRule):

@@ -71,7 +71,11 @@ class SampledOnce(DocumentRule):
     )
     SCORED = re.compile(r"eval|scor|judge|reward|bench|metric|generat", re.I)
     PROPOSED = re.compile(r"\b(reduce|try|test|use|switch|consider|should|next|could)\b", re.I)
-    MANY = re.compile(r"\b(\d+|several|k) (samples|generations|answers|repeats|draws)\b|pass@|repeats?\s*[=:]", re.I)
+    MANY = re.compile(
+        r"\b(\d+|two|three|four|five|several|k) (samples|generations|answers|repeats|draws) (per|for each|of each)\b|"
+        r"pass@\d|repeats?\s*[=:]\s*[2-9]",
+        re.I,
+    )
 
     def check(self) -> Iterator[Finding]:
         """Sentences that set a temperature for an evaluation, in documents that mention no repeats."""

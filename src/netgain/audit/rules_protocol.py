@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from netgain.audit._reading import listed, same_metric, short
+from netgain.audit._reading import hedged, listed, same_metric, short
 from netgain.audit.finding import Finding, Severity
 from netgain.audit.rule import DocumentRule
 from netgain.interop._md_frame import LOSS, stage
@@ -282,7 +282,8 @@ class ProxyDisagrees(DocumentRule):
         for heading in sections:
             mine = [c for c in self.document.changes if c.heading == heading]
             losses = [c for c in mine if LOSS.search(c.metric) and c.after.number < c.before.number]
-            targets = [c for c in mine if not LOSS.search(c.metric) and c.after.number < c.before.number]
+            worse = [c for c in mine if not LOSS.search(c.metric) and c.after.number < c.before.number]
+            targets = [c for c in worse if not hedged(c, self.document)]
             if losses and targets:
                 found.append((losses[0], targets[0]))
         if found:

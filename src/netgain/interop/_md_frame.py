@@ -24,20 +24,47 @@ _KEY = re.compile(r"^(?P<key>[^:|=]{1,70}?)\s*:\s+(?P<rest>\S.*)$")
 _BULLET = re.compile(r"^\s*(?:[-*+]\s+|\d{1,3}[.)]\s+)")
 _SIZES = ("k", "M", "B", "MB", "GB", "$", "h", "hours")
 _ARROW = re.compile(r"→|->|=>")
+_STARTS = re.compile(r"^\s*(?:[-*+>]\s|\d{1,3}[.)]\s|\*\*|[^\w\s(\"'`$*_]|[A-Z][\w /-]{0,30}:\s)")
 _SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z*_(])")
 
 
 def sentences(lines: Iterable[Line]) -> list[Sentence]:
-    """Lines split into sentences, bullets and emphasis stripped."""
+    """Paragraphs split into sentences, bullets and emphasis stripped; each with the line it begins on."""
     made: list[Sentence] = []
-    for line in lines:
-        if line.code:
-            made.append(Sentence(line.text, line.heading, line.number, True))
+    for paragraph in _paragraphs(lines):
+        first = paragraph[0]
+        if first.code:
+            made.append(Sentence(first.text, first.heading, first.number, True))
             continue
-        for part in _SENTENCE.split(plain(_BULLET.sub("", line.text))):
+        texts = [plain(_BULLET.sub("", line.text)) for line in paragraph]
+        starts = [sum(len(t) + 1 for t in texts[:i]) for i in range(len(texts))]
+        at = 0
+        for part in _SENTENCE.split(" ".join(texts)):
+            index = max(i for i, start in enumerate(starts) if start <= at)
+            at += len(part) + 1
             if part.strip():
-                made.append(Sentence(part.strip(), line.heading, line.number))
+                made.append(Sentence(part.strip(), first.heading, paragraph[index].number))
     return made
+
+
+def _paragraphs(lines: Iterable[Line]) -> Iterator[list[Line]]:
+    """Runs of lines that a reader sees as one: no bullet, no hard break, no code, nothing between them."""
+    held: list[Line] = []
+    for line in lines:
+        joins = (
+            held
+            and not (line.code or held[-1].code)
+            and line.number == held[-1].number + 1
+            and line.heading == held[-1].heading
+            and not _STARTS.match(line.text)
+            and not held[-1].text.endswith(("  ", ":", "**"))
+        )
+        if held and not joins:
+            yield held
+            held = []
+        held.append(line)
+    if held:
+        yield held
 
 
 def settings(lines: Iterable[Line], tables: Iterable[Table]) -> list[Setting]:

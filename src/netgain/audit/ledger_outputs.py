@@ -1,0 +1,219 @@
+"""Item rows: predictions that do not move, answers that are not parsed, cut, empty or missing."""
+
+from collections.abc import Iterator
+
+from netgain.audit._noise import Z95
+from netgain.audit._reading import listed, short
+from netgain.audit.finding import Finding, Severity
+from netgain.audit.rule import LedgerRule
+from netgain.audit.rules_failure import FailureAsZero
+
+FEW = 20
+GROUP = "coalesce(study, ''), arm, coalesce(seed, -1), task, checkpoint"
+
+
+def who(arm: str, seed: int, task: str, checkpoint: str) -> str:
+    """`kl, seed 3, on qa at final`."""
+    return f"{arm}{f', seed {seed},' if seed >= 0 else ''} on {task} at {checkpoint}"
+
+
+class ConstantPrediction(LedgerRule):
+    """One prediction for nearly every item."""
+
+    code = "NG010"
+    title = "Nearly every prediction is the same"
+    severity = Severity.ERROR
+    fix = "Read ten raw outputs: a default of the parser, a budget too short, or a collapsed model answers here."
+
+    def check(self) -> Iterator[Finding]:
+        """The commonest prediction covers 95 % of items whose labels differ."""
+        rows = self.db.execute(
+            f"""
+            WITH first AS (SELECT {GROUP}, metric, count(*) n, mode(prediction) top, count(DISTINCT label) labels,
+                           mode(label) gold, avg(value) score
+                           FROM items WHERE prediction IS NOT NULL AND sample = 0 GROUP BY ALL),
+                 share AS (SELECT {GROUP}, metric, f.n, f.top, f.labels, f.score,
+                           avg((prediction = f.top)::INT) same, avg((label = f.top)::INT) right_
+                           FROM items i JOIN first f USING (arm, task, checkpoint, metric)
+                           WHERE prediction IS NOT NULL AND sample = 0
+                             AND coalesce(i.study, '') = f."coalesce(study, '')"
+                             AND coalesce(i.seed, -1) = f."coalesce(seed, -1)" GROUP BY ALL)
+            SELECT arm, "coalesce(seed, -1)", task, checkpoint, min(n), min(top), max(same), max(right_), max(score),
+                   max(labels)
+            FROM share WHERE n >= {FEW} AND labels > 1 AND same >= 0.95 GROUP BY 1, 2, 3, 4 ORDER BY ALL
+            """
+        ).fetchall()
+        for arm, seed, task, checkpoint, n, top, same, right, score, _ in rows:
+            yield self.finding(
+                f'{who(arm, seed, task, checkpoint)}: {same:.1%} of {n} predictions are "{short(top, 40)}", which is '
+                f"right for {right:.1%} of the items; the score is {score:.3g}.",
+                table=task, cell=f"{arm}/{task}",
+            )  # fmt: skip
+
+
+class IdenticalOutputs(LedgerRule):
+    """Two arms, or a tuned model and its base, with the same outputs on every item."""
+
+    code = "NG011"
+    title = "Two arms give identical outputs"
+    severity = Severity.ERROR
+    fix = "Check that each adapter is loaded, that its update is not zero, and that seeds reach the initialisation."
+
+    def check(self) -> Iterator[Finding]:
+        """Equal fingerprints of (item, sample, output) between different arms or seeds."""
+        rows = self.db.execute(
+            f"""
+            WITH prints AS (
+                SELECT coalesce(study, '') study, arm, coalesce(seed, -1) seed, task, checkpoint,
+                       bit_xor(hash(item, sample, coalesce(output, prediction))) print, count(DISTINCT item) n,
+                       count(DISTINCT coalesce(output, prediction)) kinds
+                FROM (SELECT DISTINCT study, arm, seed, task, checkpoint, item, sample, output, prediction FROM items)
+                WHERE coalesce(output, prediction) IS NOT NULL GROUP BY ALL HAVING n >= {FEW})
+            SELECT a.task, a.arm, a.seed, a.checkpoint, b.arm, b.seed, b.checkpoint, a.n
+            FROM prints a JOIN prints b ON a.task = b.task AND a.print = b.print AND a.n = b.n AND a.study = b.study
+            WHERE (a.arm, a.seed) < (b.arm, b.seed) AND NOT (a.checkpoint = 'base' AND b.checkpoint = 'base')
+              AND a.checkpoint <> 'best' AND b.checkpoint <> 'best' AND a.kinds > 1
+            ORDER BY ALL
+            """
+        ).fetchall()
+        for task, arm, seed, checkpoint, other, other_seed, other_checkpoint, n in rows[:20]:
+            base = "base" in (checkpoint, other_checkpoint)
+            what = "a tuned model and its base" if base else "two seeds" if arm == other else "two arms"
+            yield self.finding(
+                f"{who(arm, seed, task, checkpoint)} and {who(other, other_seed, task, other_checkpoint)}: all {n} "
+                f"outputs are equal, so these {what} are one model.",
+                table=task, cell=f"{arm} = {other}",
+            )  # fmt: skip
+
+
+class ParseFailures(LedgerRule):
+    """Answers that could not be parsed, often or in one arm more than in another."""
+
+    code = "NG505"
+    title = "Parse failures explain the score"
+    severity = Severity.ERROR
+    fix = "Fix the prompt, the stop tokens or the parser; report the score of parsed answers and the failure rate."
+    column = "NOT parsed"
+    word = "unparseable"
+    condition = "parsed IS NOT NULL"
+
+    def check(self) -> Iterator[Finding]:
+        """Rates above 20 %, or arms that differ by more than 10 points and two standard errors."""
+        rows = self.db.execute(
+            f"""
+            SELECT coalesce(study, '') study, task, arm, checkpoint, avg(({self.column})::INT) rate,
+                   count(DISTINCT item) n, avg(value) score, avg(value) FILTER (WHERE NOT ({self.column})) good
+            FROM items WHERE {self.condition} AND value IS NOT NULL
+              AND metric = (SELECT min(metric) FROM items i WHERE i.task = items.task)
+            GROUP BY ALL HAVING n >= {FEW} ORDER BY ALL
+            """
+        ).fetchall()
+        groups: dict[tuple[str, str], list[tuple[str, float, int, float, float | None]]] = {}
+        for study, task, arm, checkpoint, rate, n, score, good in rows:
+            groups.setdefault((study, task), []).append((f"{arm} ({checkpoint})", rate, n, score, good))
+        for (_, task), arms in groups.items():
+            worst, least = max(arms, key=lambda a: a[1]), min(arms, key=lambda a: a[1])
+            noise = Z95 * ((worst[1] * (1 - worst[1]) + least[1] * (1 - least[1])) / worst[2]) ** 0.5
+            apart = worst[1] - least[1] > max(0.10, noise)
+            if worst[1] >= 0.2 or apart:
+                among = f", {worst[4]:.3g} among the rest" if worst[4] is not None else ""
+                other = f"; {least[0]} has {least[1]:.1%} and scores {least[3]:.3g}" if apart else ""
+                yield self.finding(
+                    f"{task}: {worst[1]:.1%} of {worst[2]} answers of {worst[0]} are {self.word} and it scores "
+                    f"{worst[3]:.3g}{among}{other}.",
+                    table=task, cell=worst[0], severity=None if apart or worst[1] >= 0.5 else Severity.WARNING,
+                )  # fmt: skip
+
+
+class Truncated(ParseFailures):
+    """Answers cut by the generation budget, often or in one arm more than in another."""
+
+    code = "NG506"
+    title = "The generation budget cuts answers"
+    fix = "Set max_new_tokens above the longest gold answer plus the template's own tokens, and evaluate again."
+    column = "truncated"
+    word = "cut by the budget"
+    condition = "truncated IS NOT NULL"
+
+
+class MissingValues(LedgerRule):
+    """Items without a value, above all when arms miss different ones."""
+
+    code = "NG508"
+    title = "Items have no value"
+    severity = Severity.WARNING
+    fix = "Evaluate the missing items again; until then compare only on items that every arm has, and say how many."
+
+    def check(self) -> Iterator[Finding]:
+        """Rows with a reason instead of a value, by arm and task."""
+        rows = self.db.execute(
+            """
+            SELECT task, arm, checkpoint, count(*) FILTER (WHERE value IS NULL) missing, count(*) n,
+                   mode(reason) why
+            FROM items GROUP BY ALL HAVING missing > 0 ORDER BY ALL
+            """
+        ).fetchall()
+        tasks: dict[str, list[tuple[str, str, int, int, str]]] = {}
+        for task, arm, checkpoint, missing, n, why in rows:
+            tasks.setdefault(task, []).append((arm, checkpoint, missing, n, why))
+        for task, found in tasks.items():
+            shown = [f"{arm} ({checkpoint}) {missing} of {n}, {why}" for arm, checkpoint, missing, n, why in found]
+            worst = max(missing / n for _, _, missing, n, _ in found)
+            yield self.finding(
+                f"{task}: {listed(shown)}.", table=task, cell=shown[0],
+                severity=Severity.ERROR if worst > 0.05 else None,
+            )  # fmt: skip
+
+
+class EmptyOutputsScored(LedgerRule):
+    """Empty outputs that were scored 0 as if they were answers."""
+
+    code = FailureAsZero.code
+    title = FailureAsZero.title
+    severity = Severity.ERROR
+    fix = FailureAsZero.fix
+
+    def check(self) -> Iterator[Finding]:
+        """More than 5 % of the zeros of an arm have an empty output."""
+        rows = self.db.execute(
+            f"""
+            SELECT arm, coalesce(seed, -1), task, checkpoint, metric, count(*) n,
+                   count(*) FILTER (WHERE value = 0 AND trim(output) = '') empty
+            FROM items WHERE output IS NOT NULL AND value IS NOT NULL
+            GROUP BY ALL HAVING n >= {FEW} AND empty > 0.05 * n ORDER BY ALL
+            """
+        ).fetchall()
+        for arm, seed, task, checkpoint, metric, n, empty in rows:
+            yield self.finding(
+                f"{who(arm, seed, task, checkpoint)}: {empty} of {n} outputs are empty and have {metric} 0.",
+                table=task, cell=f"{arm}/{task}",
+            )  # fmt: skip
+
+
+class LabelsNeverPredicted(LedgerRule):
+    """Predictions outside the labels of the data."""
+
+    code = "NG704"
+    title = "The label map differs from the data's labels"
+    severity = Severity.ERROR
+    fix = "Take label names from the data set's own features; print the confusion table of raw predictions."
+
+    def check(self) -> Iterator[Finding]:
+        """Tasks with at most 30 labels where over half of the parsed predictions are none of them."""
+        rows = self.db.execute(
+            f"""
+            WITH gold AS (SELECT task, list(DISTINCT label) labels FROM items WHERE label IS NOT NULL GROUP BY task
+                          HAVING count(DISTINCT label) BETWEEN 2 AND 30)
+            SELECT arm, coalesce(seed, -1), task, checkpoint, count(*) n,
+                   count(*) FILTER (WHERE NOT list_contains(labels, prediction)) outside,
+                   mode(prediction) FILTER (WHERE NOT list_contains(labels, prediction)) top, min(labels) labels
+            FROM items JOIN gold USING (task) WHERE prediction IS NOT NULL AND coalesce(parsed, true)
+            GROUP BY arm, seed, task, checkpoint HAVING n >= {FEW} AND outside > 0.5 * n ORDER BY ALL
+            """
+        ).fetchall()
+        for arm, seed, task, checkpoint, n, outside, top, labels in rows:
+            yield self.finding(
+                f"{who(arm, seed, task, checkpoint)}: {outside} of {n} predictions are no label of the data "
+                f'("{short(top, 30)}" the commonest); the labels are {listed(sorted(labels))}.',
+                table=task, cell=short(top, 40),
+            )  # fmt: skip

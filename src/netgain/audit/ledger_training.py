@@ -1,0 +1,245 @@
+"""Runs: what was trained, on what, and whether anything was learned."""
+
+import json
+import math
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from netgain.audit._reading import listed
+from netgain.audit.finding import Finding, Severity
+from netgain.audit.rule import LedgerRule
+from netgain.audit.rules_failure import DeadRun
+from netgain.audit.rules_leakage import SharedProblems
+from netgain.audit.rules_objective import NeverActive
+from netgain.audit.rules_plan import PlannedIsNotActual
+
+
+class _RunRule(LedgerRule):
+    def runs(self, column: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        """(arm and seed, the JSON of one column) of every run that has it, once a run."""
+        rows = self.db.execute(
+            f"SELECT DISTINCT ON (run) arm, seed, {column} FROM runs WHERE {column} IS NOT NULL ORDER BY run, arm"
+        ).fetchall()
+        for arm, seed, text in rows:
+            tree = json.loads(text)
+            if isinstance(tree, dict):
+                yield f"{arm}, seed {seed}" if seed is not None else arm, tree
+
+
+class TrainEvaluationOverlap(_RunRule):
+    """Training rows that are also evaluation rows."""
+
+    code = SharedProblems.code
+    title = SharedProblems.title
+    severity = Severity.ERROR
+    fix = SharedProblems.fix
+
+    def check(self) -> Iterator[Finding]:
+        """The overlap table of data.json: ids, groups, texts and 13-grams shared with `train`."""
+        found: dict[str, str] = {}
+        for name, data in self.runs("data"):
+            for pair in data.get("overlap", []):
+                shared = {k: pair.get(k, 0) for k in ("ids", "groups", "texts", "ngrams") if pair.get(k, 0)}
+                if "train" in (pair.get("left"), pair.get("right")) and shared:
+                    other = pair["right"] if pair["left"] == "train" else pair["left"]
+                    counts = listed([f"{n} by {kind.removesuffix('s')}" for kind, n in shared.items()])
+                    found.setdefault(
+                        other,
+                        f"{name}: {counts} of {pair.get('right_rows', '?')} rows of {other} are in the training data "
+                        f"(such as {pair.get('example')}).",
+                    )
+        for other, text in found.items():
+            yield self.finding(text, table=other, cell=other)
+
+
+class Mask(_RunRule):
+    """A supervision mask that hides everything or nothing."""
+
+    code = "NG703"
+    title = "The supervision mask is all zero or all one"
+    severity = Severity.ERROR
+    fix = (
+        "Look at decoded rows with their mask (`netgain show-data STUDY`); the template must mark the assistant's turn."
+    )
+
+    def check(self) -> Iterator[Finding]:
+        """Supervised tokens of data.json against all tokens."""
+        for name, data in self.runs("data"):
+            tokens, supervised = data.get("tokens"), data.get("supervised")
+            if tokens and supervised in (0, tokens):
+                which = "no" if supervised == 0 else "every"
+                yield self.finding(f"{name}: {which} token of {tokens:,} is supervised.", cell=name)
+
+
+class MixtureNotAsPlanned(_RunRule):
+    """A realised mixture, or a number of steps, that is not the planned one."""
+
+    code = PlannedIsNotActual.code
+    title = PlannedIsNotActual.title
+    severity = Severity.ERROR
+    fix = PlannedIsNotActual.fix
+
+    def check(self) -> Iterator[Finding]:
+        """Planned and drawn counts of data.json; steps of the record against the spec."""
+        for name, data in self.runs("data"):
+            mixture = data.get("mixture") or {}
+            planned, drawn = mixture.get("planned") or {}, mixture.get("drawn") or {}
+            apart = {k: (v, drawn.get(k, 0)) for k, v in planned.items() if _far(v, drawn.get(k, 0))}
+            if apart:
+                shown = [f"{k} {a} planned, {b} drawn" for k, (a, b) in apart.items()]
+                yield self.finding(f"{name}: {listed(shown)}.", cell=name)
+        specs = dict(self.runs("spec"))
+        for name, record in self.runs("record"):
+            steps = (specs.get(name, {}).get("run", specs.get(name, {})).get("optim") or {}).get("steps")
+            if steps and record.get("steps") and record["steps"] < steps and not record.get("stopped_early"):
+                yield self.finding(f"{name}: {record['steps']} of {steps} planned steps were taken.", cell=name)
+
+
+def _far(planned: Any, drawn: Any) -> bool:
+    numbers = isinstance(planned, int | float) and isinstance(drawn, int | float)
+    return numbers and abs(planned - drawn) > max(1.0, 0.01 * abs(planned)) and planned > 1
+
+
+class TermWithoutGradient(LedgerRule):
+    """A loss term whose gradient is zero at every step."""
+
+    code = "NG602"
+    title = "A loss term has no gradient"
+    severity = Severity.ERROR
+    fix = "Differentiate it: a value taken with .item() or under no_grad changes the printed loss and nothing else."
+
+    def check(self) -> Iterator[Finding]:
+        """Probes that logged a gradient norm of 0 wherever the weight was not 0."""
+        rows = self.db.execute(
+            """
+            SELECT run, term, count(*) n, avg(raw) FROM probes
+            WHERE weight <> 0 AND (more->>'grad_norm' IS NOT NULL OR more->>'grad' IS NOT NULL)
+            GROUP BY ALL HAVING max(abs(CAST(coalesce(more->>'grad_norm', more->>'grad') AS DOUBLE))) = 0 ORDER BY ALL
+            """
+        ).fetchall()
+        for run, term, n, raw in rows:
+            yield self.finding(
+                f'{run}: the term "{term}" (mean value {raw:.3g}) had a gradient of exactly 0 in all {n} probed steps.',
+                cell=term,
+            )
+
+
+class TermNeverActive(LedgerRule):
+    """A term whose weight is zero at every step."""
+
+    code = NeverActive.code
+    title = NeverActive.title
+    severity = Severity.ERROR
+    fix = NeverActive.fix
+
+    def check(self) -> Iterator[Finding]:
+        """Terms logged with weight 0 from the first to the last step."""
+        rows = self.db.execute(
+            "SELECT run, term, max(step) FROM probes GROUP BY ALL HAVING max(abs(weight)) = 0 ORDER BY ALL"
+        ).fetchall()
+        for run, term, last in rows:
+            yield self.finding(f'{run}: the term "{term}" had weight 0 in every step up to {last}.', cell=term)
+
+
+class Diverged(LedgerRule):
+    """A run whose loss ended far above where it had been, or that failed."""
+
+    code = "NG507"
+    title = "A run diverged or failed"
+    severity = Severity.ERROR
+    fix = (
+        "Lower the learning rate, add warm-up, check clipping; show the run as missing in every mean, with the reason."
+    )
+
+    def check(self) -> Iterator[Finding]:
+        """Losses that are not finite or end at twice their lowest smoothed value; failed runs of a study."""
+        rows = self.db.execute(
+            """
+            WITH curve AS (SELECT run, step, loss FROM metrics WHERE loss IS NOT NULL AND coalesce(event, '') = ''),
+                 parts AS (SELECT run, ntile(10) OVER (PARTITION BY run ORDER BY step) part, loss FROM curve),
+                 means AS (SELECT run, part, avg(loss) loss FROM parts GROUP BY ALL),
+                 ends AS (SELECT run, min(loss) low, arg_max(loss, part) last, count(*) parts,
+                                 bool_or(NOT isfinite(loss)) bad FROM means GROUP BY run)
+            SELECT run, low, last, bad FROM ends WHERE parts = 10 AND (bad OR (low > 0.05 AND last > 2 * low))
+            ORDER BY ALL
+            """
+        ).fetchall()
+        for run, low, last, bad in rows:
+            what = "is not finite" if bad or not math.isfinite(last) else f"ends at {last:.3g} after a low of {low:.3g}"
+            yield self.finding(f"{run}: the training loss {what}.", cell=run)
+        failed = self.db.execute(
+            "SELECT study, arm, seed, run FROM runs WHERE state = 'failed' AND study IS NOT NULL ORDER BY ALL"
+        ).fetchall()
+        for study, arm, seed, run in failed:
+            yield self.finding(
+                f"{study}: {arm}, seed {seed} ({run}) failed, so its arm has a seed less than the others.", cell=run,
+                severity=Severity.WARNING,
+            )  # fmt: skip
+
+
+class ZeroUpdate(LedgerRule):
+    """An adapter whose update is exactly zero."""
+
+    code = "NG605"
+    title = "The adapter changes nothing"
+    severity = Severity.ERROR
+    fix = "Check that its parameters are in the optimiser and that the loss reaches them; evaluate again afterwards."
+
+    def check(self) -> Iterator[Finding]:
+        """Saved LoRA adapters all of whose B matrices are zero."""
+        rows = self.db.execute(
+            "SELECT DISTINCT ON (run) arm, seed, folder FROM runs WHERE state = 'done' ORDER BY run, arm"
+        ).fetchall()
+        for arm, seed, folder in rows:
+            for file in sorted(Path(folder, "adapter").glob("*.safetensors")):
+                matrices, zero = zero_matrices(file)
+                if matrices and zero == matrices:
+                    yield self.finding(
+                        f"{arm}, seed {seed}: all {matrices} lora_B matrices are exactly 0.", cell=str(file)
+                    )
+
+
+def zero_matrices(file: Path) -> tuple[int, int]:
+    """(number of lora_B tensors, how many of them are all zero bytes) of a safetensors file."""
+    with file.open("rb") as data:
+        size = struct.unpack("<Q", data.read(8))[0]
+        header = json.loads(data.read(size))
+        names = [name for name in header if "lora_B" in name]
+        zero = 0
+        for name in names:
+            start, end = header[name]["data_offsets"]
+            data.seek(8 + size + start)
+            zero += not any(data.read(end - start))
+    return len(names), zero
+
+
+class DeadSeed(LedgerRule):
+    """A seed far outside the other seeds of its arm."""
+
+    code = DeadRun.code
+    title = DeadRun.title
+    severity = Severity.ERROR
+    fix = DeadRun.fix
+
+    def check(self) -> Iterator[Finding]:
+        """Mean of a seed below half of the median of at least two others that agree with each other."""
+        rows = self.db.execute(
+            """
+            WITH means AS (SELECT coalesce(study, '') study, arm, seed, task, metric, avg(value) score FROM items
+                           WHERE value IS NOT NULL AND checkpoint = 'final' AND seed IS NOT NULL GROUP BY ALL),
+                 others AS (SELECT a.study, a.arm, a.seed, a.task, a.metric, a.score, median(b.score) middle,
+                                   max(b.score) - min(b.score) width, count(*) n
+                            FROM means a JOIN means b USING (study, arm, task, metric) WHERE a.seed <> b.seed
+                            GROUP BY ALL)
+            SELECT arm, seed, task, metric, score, middle, width FROM others
+            WHERE n >= 2 AND score < 0.5 * middle AND middle - score > 5 * width AND middle > 0.05 ORDER BY ALL
+            """
+        ).fetchall()
+        for arm, seed, task, metric, score, middle, width in rows:
+            yield self.finding(
+                f"{arm}, seed {seed}, on {task}: {metric} is {score:.3g}, the other seeds have {middle:.3g} (width "
+                f"{width:.2g}).",
+                table=task, cell=f"{arm}/{seed}",
+            )  # fmt: skip
