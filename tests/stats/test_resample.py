@@ -47,6 +47,16 @@ def test_a_constant_baseline_cancels() -> None:
     assert resample.swap_test(rows, rows, resample.ratio, draws=200, rng=rng).p == 1.0
 
 
+def test_one_unit_shows_no_spread_and_claims_none() -> None:
+    rows = np.array([[3.0, 4.0], [1.0, 4.0]])
+    for groups, n in ((None, 1), ([0, 0], 2)):
+        answer = resample.paired_bootstrap(
+            rows[:n], rows[:n] / 2 + 1, resample.ratio, clusters=groups, draws=20, rng=np.random.default_rng(0)
+        )
+        assert (answer.low, answer.high) == (-math.inf, math.inf)
+        assert "no interval" in answer.sentence()
+
+
 def test_whole_clusters_are_drawn() -> None:
     rng = np.random.default_rng(3)
     tuned, base = rng.random(30), rng.random(30)

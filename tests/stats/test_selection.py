@@ -135,6 +135,15 @@ def test_arms_that_never_differ_are_no_gain() -> None:
     assert selection.held_out(field, rng=rng).estimate == 0
 
 
+def test_one_item_selects_nothing() -> None:
+    rng = np.random.default_rng(13)
+    for right in (1.0, 0.7):
+        field = selection.line_up({"a": np.array([right]), "b": np.array([0.0])}, np.array([0.0]))
+        answer = selection.select_best(field, draws=100, rng=rng)
+        assert (answer.gain, answer.held_out, answer.simultaneous.p["a"]) == (False, None, 1.0)
+        assert ranking.best_set(field, rng=rng).members == ("a", "b")
+
+
 def test_many_units_are_merged_without_moving_the_answer() -> None:
     rng = np.random.default_rng(9)
     totals = rng.normal(size=(30_000, 3))

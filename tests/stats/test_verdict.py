@@ -85,6 +85,18 @@ def test_arms_of_different_items_are_refused() -> None:
         contrast(np.zeros((1, 4)), np.zeros((1, 5)))
 
 
+def test_infinite_values_are_refused_by_name() -> None:
+    with pytest.raises(UserError, match="Base item 1 is infinite"):
+        contrast(np.zeros((1, 3)), np.array([[0.0, np.inf, 0.0]]))
+
+
+def test_an_item_without_a_cluster_is_its_own() -> None:
+    rng = np.random.default_rng(9)
+    tuned, base = rng.normal(size=(1, 5)), rng.normal(size=(1, 5))
+    labels = np.array(["a", None, "a", None, "b"], dtype=object)
+    assert contrast(tuned, base, clusters=labels).answer.clusters == 4
+
+
 def test_a_margin_turns_the_question_into_retention() -> None:
     rng = np.random.default_rng(3)
     base = (rng.random((1, 4000)) < 0.8).astype(float)

@@ -43,6 +43,7 @@ def interquartile_mean(
         method=f"stratified bootstrap over {table.shape[1]} tasks, percentile",
         n=table.size,
         what="interquartile mean",
+        alone=table.shape[0] < 2,
         scale="raw",
         seeds=table.shape[0],
     )

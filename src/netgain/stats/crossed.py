@@ -209,7 +209,7 @@ def pigeonhole(
     """Seeds x items for metrics that are no means: seeds and units resampled independently (Owen 2007).
 
     tuned (S, n, K) and base (R, n, K) are rows of sums; `statistic` maps summed rows (..., K) to the metric (...).
-    A seed's metric is computed from its own sums, then averaged over seeds.
+    A seed's metric is computed from its own sums, then averaged over seeds. One base seed is a fixed baseline.
     """
     left, right = unit_sums(tuned, clusters), unit_sums(base, clusters)
     count, seeds = left.shape[1], left.shape[0]
@@ -231,6 +231,7 @@ def pigeonhole(
         n=tuned.shape[1],
         clusters=count if clusters is not None else None,
         seeds=seeds,
+        alone=count < 2 or seeds < 2,
     )
 
 

@@ -88,7 +88,7 @@ class Spread:
         rest = self.residual**2 / (seeds * n)
         of_seeds, of_items = self.seeds**2 / seeds + rest, self.items**2 / n + rest
         below = of_seeds**2 / (seeds - 1) + of_items**2 / (n - 1) + rest**2 / ((seeds - 1) * (n - 1))
-        return max(self.variance(seeds, n) ** 2 / below, 1.0)
+        return max(self.variance(seeds, n) ** 2 / below, 1.0) if below > 0 else math.inf
 
 
 def spread_of(pilot: Pivot) -> Spread:

@@ -103,10 +103,16 @@ def interval_of(
     clusters: int | None = None,
     seeds: int | None = None,
     levels: tuple[float, float] | None = None,
+    alone: bool = False,
 ) -> BootstrapEstimate:
-    """Read an interval off resampled values (B,), at plain percentiles unless `levels` says otherwise."""
+    """Read an interval off resampled values (B,), at plain percentiles unless `levels` says otherwise.
+
+    `alone`: there was but one thing to draw from, so no spread was seen and none is claimed.
+    """
     low, high = np.quantile(drawn, levels or (0.5 - level / 2, 0.5 + level / 2))
     note = "Every resample gave the same value: the evidence shows no spread." if np.ptp(drawn) == 0 else ""
+    if alone:
+        low, high, note = -math.inf, math.inf, "One unit only: its spread is unknown."
     return BootstrapEstimate(
         what,
         observed,
@@ -154,6 +160,7 @@ def paired_bootstrap(
         n=len(tuned),
         clusters=count if clusters is not None else None,
         levels=levels,
+        alone=count < 2,
     )
 
 

@@ -89,6 +89,8 @@ def line_up(
 def smallest_p(totals: Floats, *, draws: int, rng: np.random.Generator) -> Floats:
     """(draws,) min over arms of the t test's p, were every unit's sign a coin's: the null of "no arm differs".
 
+    A single unit could always have come out as extreme as this: zeros.
+
     T* = sum_g s_g U_g / sqrt(sum_g U_g^2) needs one matrix product a draw; t = T sqrt((C-1) / (C - T^2)) is the same
     test's usual form.
     """
@@ -98,7 +100,9 @@ def smallest_p(totals: Floats, *, draws: int, rng: np.random.Generator) -> Float
     count = totals.shape[0]
     norms = np.sqrt((totals * totals).sum(axis=0))
     moving = norms > 0
-    if not moving.any() or count < 2:
+    if count < 2:
+        return np.zeros(draws)
+    if not moving.any():
         return np.ones(draws)
     sums = flipped_sums(totals[:, moving], rng=rng, draws=draws)
     highest = np.minimum(np.abs(sums / norms[moving]).max(axis=1), math.sqrt(count) * (1 - 1e-12))
@@ -138,7 +142,7 @@ def simultaneous(field: Field, *, draws: int = 5_000, rng: np.random.Generator) 
     own = np.array([answer.p() for answer in field.answers])
     adjusted = (1 + np.searchsorted(null, own * (1 + 1e-9), side="right")) / (draws + 1)
     critical = float(np.quantile(null, 1 - field.level, method="lower"))
-    at = min(field.level, 1 - 1e-12) if critical >= 1 - field.level else 1 - critical
+    at = 1 - max(min(critical, 1 - field.level), 1e-12)
     arms = {}
     for name, answer in zip(field.names, field.answers, strict=True):
         low, high = ends(answer.centre, answer.se, answer.df, at, answer.scale)

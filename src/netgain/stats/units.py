@@ -108,14 +108,15 @@ def squared_error(residuals: Floats, sizes: Floats) -> float:
 
 
 def codes(clusters: Sequence[object] | np.ndarray) -> tuple[np.ndarray, int]:
-    """Integer code (n,) of each item's cluster and the number of clusters; labels of any hashable kind."""
+    """Integer code (n,) of each item's cluster, and how many there are. Without a label an item is its own cluster."""
     labels = np.asarray(clusters) if isinstance(clusters, np.ndarray) else clusters
     if isinstance(labels, np.ndarray) and labels.dtype.kind in "iu":
         found, inverse = np.unique(labels, return_inverse=True)
         return inverse, found.size
     seen: dict[object, int] = {}
     listed = labels.tolist() if isinstance(labels, np.ndarray) else labels
-    out = np.fromiter((seen.setdefault(label, len(seen)) for label in listed), dtype=np.int64, count=len(listed))
+    named = (object() if label is None else label for label in listed)
+    out = np.fromiter((seen.setdefault(label, len(seen)) for label in named), dtype=np.int64, count=len(listed))
     return out, len(seen)
 
 

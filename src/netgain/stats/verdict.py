@@ -95,6 +95,10 @@ def shaped(tuned: Floats, base: Floats) -> tuple[Floats, Floats]:
             f"Tuned has {tuned.shape[1]} items and base {base.shape[1]}; a comparison needs the same items in the same "
             "order: align both on their item ids first."
         )
+    for name, table in (("Tuned", tuned), ("Base", base)):
+        if np.isinf(table).any():
+            item = int(np.isinf(table).any(axis=0).argmax())
+            raise UserError(f"{name} item {item} is infinite; record it as missing with a reason, or cap the metric.")
     return tuned, base
 
 
