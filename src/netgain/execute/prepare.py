@@ -57,7 +57,8 @@ def rows_of(run: Run, folder: Path | None) -> Rows:
         pools[name], held_out = split(free, run.data.dev, run.seed)
         dev += held_out
     train, mixture = mix(pools, run.data.mixture, run.data.rows, stream(run.seed, "mixture"))
-    require_disjoint(train=train, dev=dev, **evaluation)
+    for name, measured in evaluation.items():
+        require_disjoint(train=train, dev=dev, **{name: measured})
     return Rows(train, dev, evaluation, mixture, excluded)
 
 

@@ -21,7 +21,7 @@ from netgain.execute.events import Emit, Event
 from netgain.execute.prepare import Prepared, prepare, template_of
 from netgain.ledger.items import Item, read
 from netgain.ledger.store import RunFolder
-from netgain.measure.evaluate import evaluate
+from netgain.measure.evaluate import check, evaluate
 from netgain.models.lm import LM
 from netgain.models.load import load
 from netgain.spec.identity import FORMAT, stored, stream, torch_stream
@@ -111,6 +111,7 @@ def perform(job: Job) -> str:
     """Train if the method learns, measure, seal; one line about how it went."""
     method = job.run.method
     assert isinstance(method, Method)
+    check(job.run.tasks, job.template, job.study_folder)
     adapter = method.attach(job.lm, torch_stream(job.run.seed, "init"))
     try:
         if not method.learns:

@@ -24,7 +24,7 @@ class Plugin(Frozen):
     """Something named by `kind` in a study file that knows how to do its work."""
 
     family: ClassVar[str] = ""
-    kind: str
+    kind: Any  # each plugin narrows it to the literal of its own name
 
     @classmethod
     def resolve(cls, kind: str) -> "type[Plugin]":
