@@ -48,7 +48,9 @@ def looks_like_json(path: Path, opening: str = "{") -> bool:
 def parse(text: str | bytes, where: str) -> Any:
     """A JSON value; NaN and Infinity are accepted, since Python tools write them."""
     try:
-        return json.loads(text)
+        tree = json.loads(text)
+        escaped = b"\\ud" if isinstance(text, bytes) else "\\ud"
+        return whole_text(tree) if escaped in text else tree  # pyright: ignore[reportOperatorIssue]
     except json.JSONDecodeError as error:
         position = f"column {error.colno}" if error.lineno == 1 else f"line {error.lineno}, column {error.colno}"
         raise UserError(f"{where}: not valid JSON at {position} ({error.msg}); is the file cut short?") from None
@@ -58,6 +60,17 @@ def parse(text: str | bytes, where: str) -> Any:
         raise UserError(f"{where}: JSON nested too deeply to be a log.") from None
     except ValueError:
         raise UserError(f"{where}: holds a number of more than {MAX_DIGITS} digits.") from None
+
+
+def whole_text(tree: Any) -> Any:
+    """The same tree with half surrogate pairs (a cut emoji) replaced: they cannot be written as UTF-8."""
+    if isinstance(tree, str):
+        return tree.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(tree, list):
+        return [whole_text(each) for each in tree]
+    if isinstance(tree, dict):
+        return {whole_text(name): whole_text(each) for name, each in tree.items()}
+    return tree
 
 
 def json_document(path: Path) -> dict[str, Any]:

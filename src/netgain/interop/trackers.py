@@ -92,20 +92,19 @@ def runs_table(path: Path) -> Samples:
     twice = [name for i, name in enumerate(header) if name in header[:i]]
     if twice:
         raise UserError(f'{path}: two columns are called "{twice[0]}"; rename one.')
+    listed = list(table_rows(path, header))
+    measured = {name for name in header if is_metric(name, [cells[name] for _, cells in listed])}
     rows: list[dict[str, Any]] = []
     params: dict[str, dict[str, str]] = {}
-    for number, cells in table_rows(path, header):
+    for number, cells in listed:
         arm = name_of(cells, tool, number)
         if arm in params:
             arm = f"{arm} ({number})"
         seed = seed_of(cells)
-        mine = params.setdefault(arm, {})
-        for name, text in cells.items():
-            said = written(text) if is_metric(name, tool) else None
-            if said is None or (said.value is None and not is_marked_metric(name)):
-                if text:
-                    mine[name] = text
-            elif name not in (*WANDB_BOOK, *MLFLOW_BOOK):
+        params[arm] = {name: text for name, text in cells.items() if text and name not in measured}
+        for name in header:
+            said = written(cells[name]) if name in measured else None
+            if said is not None:
                 row = {"run": arm, "arm": arm, "seed": seed, "metric": name.removeprefix("metrics.")}
                 rows.append({**row, "value": said.value, "reason": said.reason})
     if not params:
@@ -150,12 +149,10 @@ def seed_of(cells: Mapping[str, str]) -> int | None:
     return None
 
 
-def is_metric(name: str, tool: str | None) -> bool:
-    """May this column be a score? MLflow's API export marks parameters, tags and times."""
+def is_metric(name: str, texts: list[str]) -> bool:
+    """A column is a score when every entry reads as one and some entry has a value; MLflow marks what is none."""
     marked = name.startswith(("params.", "tags.")) or name in ("run_id", "experiment_id", "start_time", "end_time")
-    return not marked and name not in (*WANDB_BOOK, *MLFLOW_BOOK) and "seed" not in name.lower().split(".")
-
-
-def is_marked_metric(name: str) -> bool:
-    """Columns that are scores even where a run has none."""
-    return name.startswith("metrics.")
+    if marked or name in (*WANDB_BOOK, *MLFLOW_BOOK) or "seed" in name.lower().split("."):
+        return False
+    said = [written(text) for text in texts]
+    return all(each is not None for each in said) and any(each is not None and each.value is not None for each in said)

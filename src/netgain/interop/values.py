@@ -105,10 +105,13 @@ def scores(column: pa.ChunkedArray, where: str) -> tuple[pa.Array, pa.Array]:
         return pa.nulls(len(column), pa.float64()), pa.array(["missing"] * len(column), pa.string())
     if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
         raise UserError(f"{where}: holds {kind}, and a score must be a number, true or false.")
+    known = pc.if_else(pc.equal(column, ""), pa.scalar(None, kind), column)  # pyright: ignore[reportAttributeAccessIssue]
     try:
-        return finite(column.cast(pa.float64()).combine_chunks())
+        numbers = known.cast(pa.float64()).combine_chunks()
     except pa.ArrowInvalid:
         return from_texts(column, where)
+    too_large = pc.any(pc.is_inf(numbers)).as_py()  # pyright: ignore[reportAttributeAccessIssue]
+    return from_texts(column, where) if too_large else finite(numbers)
 
 
 def finite(values: pa.Array) -> tuple[pa.Array, pa.Array]:
