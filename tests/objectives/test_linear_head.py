@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from netgain.models.lm import Head
-from netgain.objectives.linear import Engine, expected_row, logsumexp_head, soft_target_loss
+from netgain.objectives.linear import Engine, chunked_terms, expected_row, logsumexp_head, soft_target_loss
 
 torch.set_num_threads(1)
 N, H, V = 23, 16, 301
@@ -103,3 +103,17 @@ def test_no_tensor_has_a_row_for_every_token_and_a_column_for_every_word(engine:
     with Largest() as largest:
         logsumexp_head(hidden, Head(weight), chunk, engine).sum().backward()
     assert largest.numel < n * v / 4
+
+
+def test_the_generic_engine_holds_a_chunk_of_logits_at_most() -> None:
+    n, h, v = 128, 8, 32_000
+    hidden, weight = torch.randn(1, n, h, requires_grad=True), torch.randn(v, h)
+
+    def entropy(states: Tensor, head: Head, part: slice) -> Tensor:
+        logp = head.logits(states).log_softmax(-1)
+        return (logp.exp() * logp).sum((-1, -2))[None]
+
+    with Largest() as largest:
+        loss, _ = chunked_terms(hidden, Head(weight), entropy, torch.ones(1, 1), 8)
+        loss.sum().backward()
+    assert largest.numel <= 8 * v

@@ -1,7 +1,7 @@
 """Small real models, a few rows of bytes, and a training of one arm over them."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -44,9 +44,9 @@ def views(lm: LM, batch: int = 8, seed: int = 0, data: list[Encoded] | None = No
     return lambda k: Autoregressive().view([table[i] for i in chosen.step(k, lengths)], lm.pad_id, generator)
 
 
-def small(family: str = "llama", **config: Any) -> LM:
+def small(family: str = "llama", dtype: Literal["float32", "bfloat16"] = "float32") -> LM:
     """A random two-layer model."""
-    return load(ModelSpec(id=f"config:{family}", config=config))
+    return load(ModelSpec(id=f"config:{family}", dtype=dtype))
 
 
 def training(

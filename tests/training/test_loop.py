@@ -180,6 +180,15 @@ def test_the_base_is_a_reference_that_never_moves(make: Make, model: Model, meth
     assert last.terms["drift"][0] > 0
 
 
+def test_a_bfloat16_base_is_trained_by_float32_adapters(make: Make, model: Model) -> None:
+    lm = model("llama", "bfloat16")
+    training = make(lm, Lora(r=4, dropout=0.1), steps=12, learning_rate=2e-2, batch=24)
+    losses = [record.arms[0].loss for record in train(training) if record.arms[0]]
+    assert lm.dtype == torch.bfloat16
+    assert {p.dtype for p in training.arms[0].parameters()} == {torch.float32}
+    assert losses[-1] < losses[0] - 0.1
+
+
 @pytest.mark.parametrize("schedule", ["constant", "linear", "cosine"])
 @pytest.mark.parametrize("warmup", [0, 3, 20])
 def test_rates_are_those_of_transformers(schedule: Literal["constant", "linear", "cosine"], warmup: int) -> None:

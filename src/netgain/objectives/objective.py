@@ -87,7 +87,8 @@ class Objective:
         weights = tuple(row for _, row in active)
         terms = [part.term for part, _ in active]
         states = hidden.to(torch.promote_types(hidden.dtype, torch.float32))
-        coefficients = torch.tensor(weights, dtype=states.dtype, device=states.device).view(-1, self.arms) / total
+        shares = [[w / total for w in row] for row in weights]
+        coefficients = torch.tensor(shares, dtype=states.dtype, device=states.device).view(-1, self.arms)
         references = references or {}
         soft = soft_targets(terms, head, targets, references) if fusable(head) else None
         if soft is not None:

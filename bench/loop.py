@@ -1,0 +1,194 @@
+"""What the training loop costs over a bare torch loop, and against HF Trainer, on the same LoRA steps.
+
+    python bench/loop.py [--steps N] [--rounds N] [--threads N]
+
+netgain and the bare loop take turns, step by step, in one process, so that whatever else the machine does hits both.
+All start from the same rows of token ids. The bare loop puts them into tensors in two lines, since they are of one
+length, and computes the same loss with the same kernel (bare) or the plain cross-entropy of the scored logits (plain);
+netgain builds its Views, counts, guards and keeps its records inside its own time. Target: netgain / bare <= 1.05.
+"""
+
+import argparse
+import itertools
+import json
+import logging
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from peft import LoraConfig, get_peft_model
+from torch import nn
+
+from netgain.adapters.lora import Lora
+from netgain.data.chat import Encoded
+from netgain.data.view import Autoregressive, View
+from netgain.models.lm import LM
+from netgain.models.load import load
+from netgain.objectives.linear import soft_target_loss
+from netgain.objectives.terms.ce import Ce
+from netgain.spec.identity import torch_stream
+from netgain.spec.run import ModelSpec, OptimSpec, Runtime, Weighted
+from netgain.training.arms import Arm, Solo
+from netgain.training.loop import Training, train
+
+SIZES: dict[str, dict[str, int]] = {
+    "0.3M": {"hidden": 64, "layers": 2, "vocab": 2048, "batch": 8, "length": 64},
+    "7M": {"hidden": 256, "layers": 4, "vocab": 8192, "batch": 8, "length": 128},
+}
+LORA = {"r": 8, "lora_alpha": 16, "target_modules": "all-linear"}
+LR = 5e-5
+
+
+def model(size: dict[str, int]) -> LM:
+    """A random Qwen3 of the size."""
+    torch.manual_seed(0)
+    head = 32 if size["hidden"] < 128 else 64
+    heads = size["hidden"] // head
+    config = {
+        "hidden_size": size["hidden"],
+        "intermediate_size": 3 * size["hidden"],
+        "num_hidden_layers": size["layers"],
+        "num_attention_heads": heads,
+        "num_key_value_heads": max(1, heads // 2),
+        "head_dim": head,
+        "vocab_size": size["vocab"],
+    }
+    return load(ModelSpec(id="config:qwen3", config=config))
+
+
+def rows(size: dict[str, int], n: int) -> list[Encoded]:
+    """n rows of equal length, the second half supervised."""
+    rng = np.random.default_rng(0)
+    t = size["length"]
+    return [
+        Encoded(str(i), rng.integers(4, size["vocab"], t).tolist(), [j >= t // 2 for j in range(t)]) for i in range(n)
+    ]
+
+
+def batch(size: dict[str, int], table: list[Encoded], lm: LM) -> Callable[[int], View]:
+    """step -> its View."""
+    b, family, generator = size["batch"], Autoregressive(), torch.Generator()
+    return lambda k: family.view([table[(k * b + i) % len(table)] for i in range(b)], lm.pad_id, generator)
+
+
+def netgain_steps(size: dict[str, int], table: list[Encoded], steps: int) -> Iterator[object]:
+    """The loop itself."""
+    lm = model(size)
+    adapter = Lora(r=8, alpha=16).attach(lm, torch_stream(0, "init"))
+    optim = OptimSpec(learning_rate=LR, steps=steps, batch=size["batch"], schedule="constant")
+    arm = Arm("bench", adapter, {"ce": Weighted(term=Ce())}, optim)
+    return train(Training(Solo(adapter), [arm], batch(size, table, lm), 0, Runtime()))
+
+
+def bare_steps(size: dict[str, int], table: list[Encoded], steps: int, *, fused: bool) -> Iterator[object]:
+    """The least that trains the same adapter on the same tokens."""
+    lm = model(size)
+    b = size["batch"]
+    peft: Any = get_peft_model(lm.net, LoraConfig(**LORA)).eval()  # type: ignore[arg-type]
+    learned = [p for p in peft.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(learned, lr=LR, weight_decay=0.0, fused=True)
+    body, head = lm.body, lm.head
+
+    def one(chosen: list[Encoded]) -> float:
+        ids = torch.tensor([row.ids for row in chosen])
+        scored = torch.tensor([row.supervised for row in chosen])[:, 1:]
+        targets = ids[:, 1:][scored]
+        hidden = body(input_ids=ids, use_cache=False).last_hidden_state[:, :-1][scored]
+        if fused:
+            loss = soft_target_loss(hidden, head, targets, 1.0).mean()
+        else:
+            loss = nn.functional.cross_entropy(nn.functional.linear(hidden, head.weight), targets)
+        loss.backward()
+        nn.utils.clip_grad_norm_(learned, 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        return float(loss.detach())
+
+    return (one([table[(k * b + i) % len(table)] for i in range(b)]) for k in range(steps))
+
+
+def trainer_ms(size: dict[str, int], table: list[Encoded], steps: int) -> float:
+    """Median milliseconds a step of HF Trainer with its defaults."""
+    from datasets import Dataset
+    from transformers import Trainer, TrainerCallback, TrainingArguments
+
+    lm = model(size)
+    peft: Any = get_peft_model(lm.net, LoraConfig(**LORA, task_type="CAUSAL_LM"))  # type: ignore[arg-type]
+    labels = [[i if s else -100 for i, s in zip(row.ids, row.supervised, strict=True)] for row in table]
+    data = Dataset.from_dict({"input_ids": [row.ids for row in table], "labels": labels}).with_format("torch")
+    marks: list[float] = []
+
+    class Clock(TrainerCallback):
+        def on_step_begin(self, *_: object, **__: object) -> None:
+            marks.append(time.perf_counter())
+
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = TrainingArguments(
+            folder, per_device_train_batch_size=size["batch"], max_steps=steps, save_strategy="no", report_to=[],
+            use_cpu=True, disable_tqdm=True, logging_strategy="no", lr_scheduler_type="constant", learning_rate=LR,
+        )  # fmt: skip
+        Trainer(model=peft, args=arguments, train_dataset=data, callbacks=[Clock()]).train()
+    return statistics.median(b - a for a, b in itertools.pairwise(marks[2:])) * 1e3
+
+
+def interleaved(loops: dict[str, Iterator[object]], steps: int) -> dict[str, list[float]]:
+    """Milliseconds of each step of each loop; the loops take turns, and take turns at being first."""
+    names = list(loops)
+    found: dict[str, list[float]] = {name: [] for name in names}
+    for k in range(steps):
+        for name in names[k % len(names) :] + names[: k % len(names)]:
+            start = time.perf_counter()
+            next(loops[name])
+            found[name].append((time.perf_counter() - start) * 1e3)
+    return {name: times[3:] for name, times in found.items()}
+
+
+def measure(size: dict[str, int], steps: int, rounds: int) -> dict[str, float]:
+    """Medians over rounds; a ratio is taken within a turn, so that both sides saw the same machine."""
+    table = rows(size, 8 * size["batch"])
+    times: dict[str, list[float]] = {"netgain": [], "bare": [], "plain": []}
+    trainer: list[float] = []
+    for _ in range(rounds):
+        loops = {
+            "netgain": netgain_steps(size, table, steps),
+            "bare": bare_steps(size, table, steps, fused=True),
+            "plain": bare_steps(size, table, steps, fused=False),
+        }
+        for name, values in interleaved(loops, steps).items():
+            times[name] += values
+        trainer.append(trainer_ms(size, table, steps))
+    ratio = {
+        name: statistics.median(a / b for a, b in zip(times["netgain"], times[name], strict=True))
+        for name in ("bare", "plain")
+    }
+    medians = {f"{name}_ms": statistics.median(values) for name, values in times.items()}
+    hf = statistics.median(trainer)
+    return {
+        **medians,
+        "hf_trainer_ms": hf,
+        "netgain/bare": ratio["bare"],
+        "netgain/plain": ratio["plain"],
+        "hf_trainer/netgain": hf / medians["netgain_ms"],
+    }
+
+
+def main() -> None:
+    """Print one line of JSON a size."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=1)
+    asked = parser.parse_args()
+    torch.set_num_threads(asked.threads)
+    logging.disable(logging.WARNING)
+    for name, size in SIZES.items():
+        found = measure(size, asked.steps, asked.rounds)
+        print(json.dumps({"size": name, **{key: round(value, 3) for key, value in found.items()}}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
