@@ -1,4 +1,4 @@
-"""The five documents: what is wrong with them is found, and cited; three honest documents of the same shapes are not."""
+"""What is wrong with the five documents is found, and cited; honest documents of the same shapes stay silent."""
 
 import os
 import re

@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 
 DOCUMENTS = (*documents.PROSE, *documents.TABLES)
 RESULTS = (".json", ".jsonl", ".eval")
+NOT_THERE = (
+    "runs (run VARCHAR, study VARCHAR, arm VARCHAR, seed BIGINT, state VARCHAR, spec VARCHAR, record VARCHAR, "
+    "data VARCHAR, folder VARCHAR)",
+    "probes (run VARCHAR, step BIGINT, term VARCHAR, raw DOUBLE, weight DOUBLE, more JSON)",
+)
+"""What a ledger has and another tool's rows have not."""
 ITEM_COLUMNS = {"item", "item_id", "doc_id", "id", "example_id", "question_id", "sample_id", "qid"}
 
 
@@ -74,18 +80,11 @@ def _database(path: Path, roles: Mapping[str, str] | None = None) -> "duckdb.Duc
     db.register("_scores", found.scores)
     db.execute("CREATE VIEW items AS SELECT NULL::VARCHAR AS study, * FROM _rows")
     db.execute(
-        "CREATE VIEW runs AS SELECT NULL::VARCHAR AS run, NULL::VARCHAR AS study, NULL::VARCHAR AS arm, "
-        "NULL::BIGINT AS seed, NULL::VARCHAR AS state, NULL::VARCHAR AS spec, NULL::VARCHAR AS record, NULL::VARCHAR AS data, "
-        "NULL::VARCHAR AS folder WHERE false"
-    )
-    db.execute(
         "CREATE VIEW metrics AS SELECT run, step, max(value) AS loss, NULL::VARCHAR AS event FROM _scores "
         "WHERE metric = 'loss' AND step IS NOT NULL GROUP BY run, step"
     )
-    db.execute(
-        "CREATE VIEW probes AS SELECT NULL::VARCHAR AS run, 0::BIGINT AS step, NULL::VARCHAR AS term, 0.0 AS raw, "
-        "0.0 AS weight, NULL::JSON AS more WHERE false"
-    )
+    for table in NOT_THERE:
+        db.execute(f"CREATE TABLE {table}")
     return db
 
 

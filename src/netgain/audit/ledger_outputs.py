@@ -65,7 +65,8 @@ class IdenticalOutputs(LedgerRule):
             f"""
             WITH prints AS (
                 SELECT coalesce(study, '') study, arm, coalesce(seed, -1) seed, task, checkpoint,
-                       bit_xor(hash(item, sample, coalesce(output, prediction))) print, count(DISTINCT item) n,
+                       sum(hash(concat_ws(chr(31), item, sample, coalesce(output, prediction)))::HUGEINT) print,
+                       count(DISTINCT item) n,
                        count(DISTINCT coalesce(output, prediction)) kinds
                 FROM (SELECT DISTINCT study, arm, seed, task, checkpoint, item, sample, output, prediction FROM items)
                 WHERE coalesce(output, prediction) IS NOT NULL GROUP BY ALL HAVING n >= {FEW})

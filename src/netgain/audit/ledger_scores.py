@@ -186,7 +186,8 @@ class DifferentItems(LedgerRule):
         """Different sets of item ids between the arms of a study."""
         rows = self.db.execute(
             """
-            WITH sets AS (SELECT coalesce(study, '') study, task, metric, arm, count(*) n, bit_xor(hash(item)) print
+            WITH sets AS (SELECT coalesce(study, '') study, task, metric, arm, count(*) n,
+                                 sum(hash(item)::HUGEINT) print
                           FROM (SELECT DISTINCT study, task, metric, arm, item FROM items) GROUP BY ALL)
             SELECT task, string_agg(DISTINCT arm || ' ' || n, ', ' ORDER BY arm || ' ' || n), count(DISTINCT print)
             FROM sets GROUP BY study, task, metric HAVING count(DISTINCT print) > 1 ORDER BY ALL

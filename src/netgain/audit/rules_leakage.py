@@ -17,6 +17,7 @@ class SharedProblems(DocumentRule):
     fix = "Compare the problems by id, by hash and by 13-gram; drop the shared ones from training, and say how many."
     EDITION = r"[_-](plus|sanitized|verified|hard|easy|lite|full|mini|extra|et|x|v\d+|pro|diamond|clean)$"
     QUOTED = re.compile(r"['\"`]([A-Za-z][\w-]{2,40})['\"`]")
+    NAMED_AFTER = re.compile(r"\b(anchors?|train\w* (on|with|data|sets?)|fine-?tuned on|pool)\b[^.;]{0,120}", re.I)
     SOURCE = re.compile(r"anchor|train|pool|fine-?tun|selection|fitted|few-?shot", re.I)
 
     def check(self) -> Iterator[Finding]:
@@ -44,8 +45,8 @@ class SharedProblems(DocumentRule):
                 if self.SOURCE.search(f"{column.name} {' '.join(c.name for c in table.columns)}"):
                     names |= {n for cell in column.cells for n in self.QUOTED.findall(cell.text)}
         for sentence in self.document.prose:
-            if self.SOURCE.search(sentence.text):
-                names |= set(self.QUOTED.findall(sentence.text))
+            for match in self.NAMED_AFTER.finditer(sentence.text):
+                names |= set(re.findall(r"[A-Za-z][\w-]{3,40}", match.group(0)))
         for noted in self.document.settings:
             if self.SOURCE.search(noted.key) and re.search(r"data|set|task|corpus|on$|anchors?$", noted.key, re.I):
                 names |= set(re.findall(r"[A-Za-z][\w-]{3,40}", noted.text))

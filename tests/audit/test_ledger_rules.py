@@ -1,0 +1,144 @@
+"""Every rule on item rows fires on a ledger spoilt in its way, and on no clean one."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ledgers import LABELS, data, items, losses, make, only
+
+from netgain.audit import Report, run
+from netgain.audit.rule import LedgerRule, rules
+from netgain.ledger.items import Item
+
+Maker = Callable[[Path], Path]
+
+
+def some(arm: str, every: int, **change: Any) -> Callable[[str, int, Item], Item]:
+    """Change one item in `every` of one arm."""
+    return lambda name, _, item: replace(item, **change) if name == arm and int(item.item[1:]) % every == 0 else item
+
+
+def same_as_base(arm: str, seed: int, item: Item) -> Item:
+    base = items("base", 0, "base")[int(item.item[1:])]
+    return replace(base, checkpoint=item.checkpoint) if arm == "kl" else item
+
+
+def graded(arm: str, seed: int, item: Item, by_length: bool) -> Item:
+    i = int(item.item[1:])
+    value = float(item.tokens or 0) + i % 3 if by_length else float((i * 7919 + seed) % 97)
+    return replace(item, metric="judge", value=value, label=None)
+
+
+def at_the_bound(arm: str, seed: int, item: Item) -> Item:
+    found = graded(arm, seed, item, by_length=False)
+    return (
+        replace(found, value=1.0 if int(item.item[1:]) % 2 else found.value + 1.0) if found.value is not None else found
+    )
+
+
+def collapsed(arm: str, seed: int, item: Item) -> Item:
+    gone = arm == "kl" and seed == 2 and item.checkpoint == "final" and int(item.item[1:]) % 4
+    return replace(item, value=0.0) if gone else item
+
+
+def dead(arm: str, seed: int, item: Item) -> Item:
+    return replace(item, value=0.0) if arm == "kl" and seed == 2 and int(item.item[1:]) % 10 else item
+
+
+def shared() -> dict[str, Any]:
+    tree = data()
+    tree["overlap"][0] |= {"ids": 3, "texts": 5, "example": "q7"}
+    return tree
+
+
+def other_mixture() -> dict[str, Any]:
+    return {**data(), "mixture": {"planned": {"a": 400, "b": 100}, "drawn": {"a": 500, "b": 0}}}
+
+
+def flat_gradient() -> list[dict[str, Any]]:
+    return [{**row, "terms": {"div": {"raw": 0.3, "weight": 0.3, "grad_norm": 0.0}}} for row in losses()]
+
+
+def silent_term() -> list[dict[str, Any]]:
+    return [{**row, "terms": {**row["terms"], "late": {"raw": 0.3, "weight": 0.0}}} for row in losses()]
+
+
+def rising() -> list[dict[str, Any]]:
+    return [{**row, "loss": 0.5 + (row["step"] / 10) ** 2} for row in losses()]
+
+
+FIRES: dict[str, Maker] = {
+    "ConstantPrediction": lambda at: make(at, only("kl", prediction="no")),
+    "IdenticalOutputs": lambda at: make(at, same_as_base),
+    "ParseFailures": lambda at: make(at, some("kl", 3, parsed=False, value=0.0)),
+    "Truncated": lambda at: make(at, some("kl", 2, truncated=True, value=0.0)),
+    "MissingValues": lambda at: make(at, some("kl", 9, value=None, reason="oom")),
+    "EmptyOutputsScored": lambda at: make(at, some("kl", 4, output="", value=0.0)),
+    "LabelsNeverPredicted": lambda at: make(at, only("kl", prediction="LABEL_2")),
+    "MajorityScore": lambda at: make(at, lambda a, s, i: replace(i, value=float(i.label == "no")) if a == "kl" else i),
+    "ConstantAcrossArms": lambda at: make(at, lambda a, s, i: replace(i, value=float(i.label == "no"))),
+    "CeilingOfArms": lambda at: make(at, lambda a, s, i: replace(i, value=float(i.item != f"q{s}"))),
+    "FinalCollapse": lambda at: make(at, collapsed),
+    "SingleSeed": lambda at: make(at, seeds=(1,)),
+    "FewItems": lambda at: make(at, lambda a, s, i: i if int(i.item[1:]) < 40 else None),
+    "DifferentItems": lambda at: make(at, lambda a, s, i: None if a == "kl" and i.item == "q5" else i),
+    "LengthConfound": lambda at: make(at, lambda a, s, i: graded(a, s, i, by_length=True)),
+    "Saturated": lambda at: make(at, at_the_bound),
+    "TrainEvaluationOverlap": lambda at: make(at, summary=shared()),
+    "Mask": lambda at: make(at, summary={**data(), "supervised": 9000}),
+    "MixtureNotAsPlanned": lambda at: make(at, summary=other_mixture()),
+    "TermWithoutGradient": lambda at: make(at, metrics=flat_gradient()),
+    "TermNeverActive": lambda at: make(at, metrics=silent_term()),
+    "Diverged": lambda at: make(at, metrics=rising()),
+    "ZeroUpdate": lambda at: make(at, zero=True),
+    "DeadSeed": lambda at: make(at, dead),
+}
+
+
+def named() -> dict[str, type[LedgerRule]]:
+    return {r.__name__: r for r in rules(document=False) if issubclass(r, LedgerRule) and not inspect.isabstract(r)}
+
+
+def of(report: Report, code: str) -> list[str]:
+    return [f.evidence for f in report.findings if f.code == code]
+
+
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory: pytest.TempPathFactory) -> Report:
+    return run([make(tmp_path_factory.mktemp("clean") / "ledger")])
+
+
+def test_every_rule_on_rows_is_tried() -> None:
+    assert set(named()) == set(FIRES)
+
+
+@pytest.mark.parametrize("name", sorted(FIRES))
+def test_a_spoilt_ledger_is_found_out(name: str, tmp_path: Path) -> None:
+    rule = named()[name]
+    found = [f for f in run([FIRES[name](tmp_path / "ledger")], select=[rule.code]).findings if f.title == rule.title]
+    assert found
+    assert all(any(c.isdigit() for c in f.evidence) for f in found)
+
+
+def test_a_clean_ledger_has_no_finding(clean: Report) -> None:
+    assert [(f.code, f.evidence) for f in clean.findings] == []
+    assert {rule.code for rule in named().values()} <= clean.checked
+
+
+def test_a_failed_run_of_a_study_is_named(tmp_path: Path) -> None:
+    assert of(run([make(tmp_path / "ledger", failed=True)]), "NG507") == [
+        "demo: kl, seed 3 (kl3) failed, so its arm has a seed less than the others."
+    ]
+
+
+def test_a_run_that_took_fewer_steps_than_planned_is_named(tmp_path: Path) -> None:
+    found = of(run([make(tmp_path / "ledger", steps=10)]), "NG901")
+    assert len(found) == 6
+    assert "10 of 40 planned steps" in found[0]
+
+
+def test_labels_of_the_builder_differ() -> None:
+    assert {item.label for item in items("kl", 1, "final")} == set(LABELS)
