@@ -250,3 +250,44 @@ def _roles(columns: list[str] | None) -> dict[str, str]:
         if not (role and equals and name):
             raise UserError(f'--column takes ROLE=COLUMN, such as item=question_id, not "{role}{equals}{name}".')
     return {role: name for role, _, name in pairs}
+
+
+@app.command(name="import")
+def import_(
+    file: Annotated[Path, typer.Argument(help="lm-eval samples, an Inspect log, a table, trainer_state.json, ...")],
+    name: Annotated[str, typer.Option("--as", help="What the study, or the arm of a file that holds one, is called.")],
+    seed: Annotated[int | None, typer.Option(help="Add the file as this seed of the arm.")] = None,
+    column: Annotated[
+        list[str] | None, typer.Option(help="ROLE=COLUMN of a table, where its names do not say.")
+    ] = None,
+    ledger: LedgerDir = DEFAULT_LEDGER,
+    as_json: Json = False,
+) -> None:
+    """Turn another tool's results into rows of a ledger, with their source, hash and column roles."""
+    from netgain.interop.importing import import_results
+
+    made = import_results(file, name, ledger, roles=_roles(column), seed=seed)
+    if as_json:
+        _print_json(made.to_json())
+    else:
+        print(made.sentence())
+
+
+@app.command()
+def power(
+    n: Annotated[int, typer.Option("--n", min=1, help="Items.")],
+    discordance: Annotated[float, typer.Option(help="Share of items on which two arms differ.")] = 0.1,
+    seeds: Annotated[int, typer.Option(min=1, help="Seeds of each arm.")] = 1,
+    seed_sd: Annotated[float, typer.Option(help="Standard deviation of the score between seeds.")] = 0.015,
+    as_json: Json = False,
+) -> None:
+    """What an evaluation of this size can detect, and what it cannot."""
+    from netgain.report.power import power_table
+
+    made = power_table(n, discordance, seeds, seed_sd=seed_sd)
+    if as_json:
+        _print_json(made.to_json())
+    else:
+        from netgain.report.terminal import console
+
+        made.render(console())
