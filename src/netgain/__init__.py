@@ -1,11 +1,11 @@
 """netgain fine-tunes language models and says, with evidence, what was gained and what was forgotten.
 
-    import netgain as ng
+import netgain as ng
 
-    study = ng.load("studies/quickstart.yaml")
-    ng.run(study, ledger="ledger")
-    for verdict in ng.verdicts(study, ledger="ledger"):
-        print(verdict.sentence())
+study = ng.load("studies/quickstart.yaml")
+ng.run(study, ledger="ledger")
+for verdict in ng.verdicts(study, ledger="ledger"):
+    print(verdict.sentence())
 """
 
 from pathlib import Path

@@ -28,9 +28,9 @@ def plain_table(*columns: str, right: tuple[str, ...] = ()) -> Table:
     return table
 
 
-def show_report(report: Report) -> None:
-    """What there is, the scores, the verdicts, and the two answers last, where the eye rests."""
-    out = console()
+def show_report(report: Report, out: Console | None = None) -> None:
+    """What there is, the scores, then each declared question with its answer and what that rests on."""
+    out = out or console()
     out.print(Text(report.study.question, style="bold"))
     for each in report.completeness:
         if each.done < each.planned:
