@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import torch
+from safetensors import SafetensorError
 
 from netgain.adapters.method import Adapter, Method
 from netgain.data.chat import Encoded, Template
@@ -19,6 +20,7 @@ from netgain.errors import UserError
 from netgain.execute import env
 from netgain.execute.events import Emit, Event
 from netgain.execute.prepare import Prepared, prepare, template_of
+from netgain.ledger.files import storage_error
 from netgain.ledger.items import Item, read
 from netgain.ledger.store import RunFolder
 from netgain.measure.evaluate import check, evaluate
@@ -93,6 +95,10 @@ class Bench:
             return
         except UserError:
             raise
+        except OSError as error:
+            raise storage_error(folder.path, error) from error
+        except SafetensorError as error:
+            raise UserError(f"{folder.path}: an adapter cannot be written or read: {error}.") from error
         except Exception as error:
             folder.fail(f"{type(error).__name__}: {error}", {"traceback": traceback.format_exc()})
             raise
