@@ -32,11 +32,6 @@ class Encoded:
     supervised: list[bool]
     truncated: int = 0
 
-    @property
-    def prompt_length(self) -> int:
-        """How many ids stand before the first supervised one."""
-        return self.supervised.index(True)
-
 
 @dataclass(frozen=True, slots=True)
 class Encoding:

@@ -13,7 +13,9 @@ PROBE_LENGTH = 6
 
 
 def frame(net: PreTrainedModel, name: str) -> Frame:
-    """The body, the head, and the scale and soft cap that some families put on their logits."""
+    """The body of a network, and the scale and soft cap that some families put on their logits."""
+    if any("MaskedLM" in architecture for architecture in net.config.architectures or ()):
+        raise UserError(f"{name}: a masked language model, where a causal one is needed; choose another model.id.")
     body, head = net.get_decoder(), net.get_output_embeddings()
     if not isinstance(body, nn.Module) or body is net or not isinstance(head, nn.Linear):
         raise UserError(f"{name}: a {type(net).__name__} is no causal language model with a linear head.")
@@ -25,7 +27,6 @@ def frame(net: PreTrainedModel, name: str) -> Frame:
     parameters = inspect.signature(body.forward).parameters
     return Frame(
         body=body,
-        head=head,
         scale=scale,
         softcap=getattr(config, "final_logit_softcapping", None),
         takes_positions="position_ids" in parameters,

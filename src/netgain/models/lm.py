@@ -49,10 +49,9 @@ class Head:
 
 @dataclass(frozen=True)
 class Frame:
-    """Where the body and the head of a network are, and what happens between the head's product and the logits."""
+    """Where the body of a network is, and what happens between the head's product and the logits."""
 
     body: nn.Module
-    head: nn.Module
     scale: float | None = None
     softcap: float | None = None
     takes_positions: bool = True

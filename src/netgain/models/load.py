@@ -16,13 +16,12 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 from transformers.utils import logging as transformers_logging
 
 from netgain.errors import UserError
-from netgain.models import causal, tiny
+from netgain.models import causal, embedded, tiny
 from netgain.models.lm import LM
 from netgain.spec.run import ModelSpec
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 RANDOM = "config:"
-EMBEDDED = ("smollm2", "tiny-llama", "tiny-gpt2")
 
 
 def load(spec: ModelSpec, device: str | torch.device = "cpu") -> LM:
@@ -124,9 +123,7 @@ def _why(name: str, place: str, error: Exception) -> str:
 
 def _locate(name: str) -> str:
     """What `from_pretrained` takes: a folder, or a hub id."""
-    if name in EMBEDDED:
-        from netgain.models import embedded
-
+    if name in embedded.NAMES:
         return str(embedded.path(name))
     path = Path(name).expanduser()
     if path.suffix == ".gguf":
