@@ -164,7 +164,10 @@ class Matcher:
             if not rows.size:
                 self.problems.append(f"{title} is in {other} only, not in {name}.")
                 return None
-        units = np.unique(np.concatenate([half.unit[rows] for half, rows in zip(self.halves, inside, strict=True)]))
+        present = np.zeros(self.place.size, dtype=bool)
+        for half, rows in zip(self.halves, inside, strict=True):
+            present[half.unit[rows]] = True
+        units = np.flatnonzero(present)
         self.place[units] = np.arange(units.size)
         tables = [self.lay(i, rows, units.size, title) for i, rows in enumerate(inside)]
         labels = self.item_names(tables)

@@ -41,6 +41,9 @@ SCORES = pa.schema(
 DEFAULTS: dict[str, Any] = {"checkpoint": "final", "sample": 0, "weight": 1.0, "retried": False}
 KEY = ("run", "task", "metric", "item", "checkpoint", "sample")
 
+COUNTABLE = 1 << 25
+"""Codes below this are counted in one pass; larger ones are sorted."""
+
 Column = pa.Array | pa.ChunkedArray | list[Any]
 
 
@@ -130,14 +133,17 @@ def column_codes(column: pa.ChunkedArray) -> tuple[NDArray[np.int64], int]:
 
 def require_unique(rows: pa.Table, source: Path) -> None:
     """One value per (run, task, metric, item, checkpoint, sample), or a sentence with the first repeated key."""
-    seen = np.unique(codes(rows, KEY), return_index=True)[1]
+    key = codes(rows, KEY)
+    if not key.size or (int(key.max()) < COUNTABLE and int(np.bincount(key).max()) == 1):
+        return
+    seen = np.unique(key, return_index=True)[1]
     if seen.size == rows.num_rows:
         return
     again = np.ones(rows.num_rows, dtype=bool)
     again[seen] = False
     first = rows.slice(int(np.flatnonzero(again)[0]), 1).to_pylist()[0]
-    key = ", ".join(f"{name} {first[name]}" for name in KEY if name != "checkpoint")
+    place = ", ".join(f"{name} {first[name]}" for name in KEY if name != "checkpoint")
     raise UserError(
-        f"{source}: {rows.num_rows - seen.size} rows repeat an earlier one, the first for {key}; "
+        f"{source}: {rows.num_rows - seen.size} rows repeat an earlier one, the first for {place}; "
         "say which column tells them apart (seed, sample, arm) or remove the repeats."
     )

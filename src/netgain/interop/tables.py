@@ -1,8 +1,9 @@
 """CSV, TSV, Parquet and JSON-lines tables with an item id: each column's role is inferred from its name, or stated."""
 
 from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,6 +13,9 @@ from netgain.interop.files import head, json_lines, text_head
 from netgain.interop.samples import Samples, Source, require_unique, row_table, run_name
 from netgain.interop.values import scores
 from netgain.ledger.files import sha256
+
+if TYPE_CHECKING:
+    import pyarrow.parquet as pq
 
 NAMES: dict[str, tuple[str, ...]] = {
     "item": ("item", "item_id", "doc_id", "example_id", "question_id", "problem_id", "sample_id", "qid", "uid", "id",
@@ -38,7 +42,7 @@ NAMES: dict[str, tuple[str, ...]] = {
 VALUES = ("value", "score", "correct", "is_correct", "acc", "accuracy", "exact_match", "em", "f1", "passed", "pass",
           "reward", "nll", "loss", "result")  # fmt: skip
 BLOCK = 16 << 20
-MAX_COLUMNS = 2000
+FIRST_LINES = 1000
 TASK = "items"
 """The task of a table that names none: the same for every file, so that two files can be compared."""
 
@@ -50,9 +54,8 @@ def can_read(path: Path) -> bool:
 
 def read(path: Path, roles: Mapping[str, str] | None = None) -> Samples:
     """`roles` maps a role (item, value, task, metric, arm, seed, cluster, ...) to a column's name."""
-    table = load(path)
-    given = dict(roles or {})
-    found, measured = infer(path, table.column_names, given)
+    found, measured = infer(path, names_of(path), dict(roles or {}))
+    table = load(path, [*found.values(), *measured])
     if table.num_rows == 0:
         raise UserError(f"{path}: has a header and no rows.")
     columns: dict[str, pa.Array | pa.ChunkedArray] = {}
@@ -180,47 +183,66 @@ def columns_of(names: list[str]) -> str:
     return f"Its columns are {shown}{' and more' if len(names) > 20 else ''}."
 
 
-def load(path: Path) -> pa.Table:
-    """The table as it is: text columns from CSV, typed ones from Parquet and JSON lines."""
+def names_of(path: Path) -> list[str]:
+    """The columns' names, before the rows are read; a JSON-lines file shows them in its first lines."""
     suffix = path.suffix.lower()
     if suffix == ".parquet":
-        return load_parquet(path)
+        return open_parquet(path).schema_arrow.names
     if suffix in (".jsonl", ".ndjson"):
-        return load_jsonl(path)
-    return load_csv(path)
+        return list(dict.fromkeys(name for _, tree in islice(json_lines(path), FIRST_LINES) for name in tree))
+    return header_of(path)[0]
 
 
-def load_parquet(path: Path) -> pa.Table:
+def load(path: Path, names: list[str]) -> pa.Table:
+    """The named columns as they are: text from CSV, typed from Parquet and JSON lines."""
+    suffix = path.suffix.lower()
+    if suffix == ".parquet":
+        return load_parquet(path, names)
+    if suffix in (".jsonl", ".ndjson"):
+        return load_jsonl(path, names)
+    return load_csv(path, names)
+
+
+def open_parquet(path: Path) -> "pq.ParquetFile":
     import pyarrow.parquet as pq
 
     if head(path)[:4] != b"PAR1":
         raise UserError(f"{path}: not a Parquet file.")
     try:
-        return pq.ParquetFile(path).read()
+        return pq.ParquetFile(path)
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"{path}: damaged Parquet file ({first(error)}).") from None
 
 
-def load_csv(path: Path) -> pa.Table:
-    """Every column as text, so that what was written can be judged; the separator is the header's most frequent one."""
+def load_parquet(path: Path, names: list[str]) -> pa.Table:
+    try:
+        return open_parquet(path).read(columns=list(dict.fromkeys(names)))
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"{path}: damaged Parquet file ({first(error)}).") from None
+
+
+def load_csv(path: Path, names: list[str]) -> pa.Table:
+    """Columns as text, so that what was written can be judged."""
     from pyarrow import csv
 
-    header = text_head(path).splitlines()[0]
-    separator = "\t" if path.suffix.lower() == ".tsv" else max(",;\t|", key=header.count)
-    names = header_names(path, header, separator)
+    _, separator = header_of(path)
     rejected: list[csv.InvalidRow] = []
 
     def reject(row: "csv.InvalidRow") -> str:
         rejected.append(row)
         return "error"
 
+    wanted = list(dict.fromkeys(names))
     try:
         return csv.read_csv(
             path,
             read_options=csv.ReadOptions(block_size=BLOCK, use_threads=True),
             parse_options=csv.ParseOptions(delimiter=separator, newlines_in_values=True, invalid_row_handler=reject),
             convert_options=csv.ConvertOptions(
-                column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False, check_utf8=True
+                column_types=dict.fromkeys(wanted, pa.string()),
+                include_columns=wanted,
+                strings_can_be_null=False,
+                check_utf8=True,
             ),
         )
     except (pa.ArrowException, OSError) as error:
@@ -243,31 +265,28 @@ def line_of(path: Path, text: str) -> str:
     return "one row"
 
 
-def header_names(path: Path, header: str, separator: str) -> list[str]:
-    """The columns' names; two of one name cannot be told apart."""
+def header_of(path: Path) -> tuple[list[str], str]:
+    """(column names, separator: the header's most frequent one). Two columns of one name cannot be told apart."""
     import csv
 
+    header = text_head(path).splitlines()[0]
     if len(header) > 1 << 15:
         raise UserError(f"{path}: its first line is no table header.")
+    separator = "\t" if path.suffix.lower() == ".tsv" else max(",;\t|", key=header.count)
     names = next(csv.reader([header], delimiter=separator))
     twice = [name for i, name in enumerate(names) if name in names[:i]]
     if twice:
         raise UserError(f'{path}: two columns are called "{twice[0]}"; rename one.')
-    return names
+    return names, separator
 
 
-def load_jsonl(path: Path) -> pa.Table:
+def load_jsonl(path: Path, names: list[str]) -> pa.Table:
     """Flat objects, one a line; a field may be absent. Mixed types of one field are kept as text."""
-    columns: dict[str, list[Any]] = {}
-    count = 0
-    for count, (number, tree) in enumerate(json_lines(path), 1):
-        for name, value in tree.items():
-            column = columns.setdefault(name, [])
-            column.extend([None] * (count - 1 - len(column)))
-            column.append(value)
-        if len(columns) > MAX_COLUMNS:
-            raise UserError(f"{path}, line {number}: more than {MAX_COLUMNS} different fields; this is no table.")
-    return pa.table({name: one_type(values + [None] * (count - len(values))) for name, values in columns.items()})
+    columns: dict[str, list[Any]] = {name: [] for name in names}
+    for _, tree in json_lines(path):
+        for name, column in columns.items():
+            column.append(tree.get(name))
+    return pa.table({name: one_type(values) for name, values in columns.items()})
 
 
 def one_type(values: list[Any]) -> pa.Array:
