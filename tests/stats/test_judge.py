@@ -47,6 +47,18 @@ def test_human_scores_correct_a_biased_judge() -> None:
     assert "worth" in answer.sentence()
 
 
+def test_the_judge_is_weighted_as_published() -> None:
+    rng = np.random.default_rng(2)
+    quality = rng.normal(size=300)
+    human, judged = quality[:60] + rng.normal(0, 0.5, 60), 2 * quality + rng.normal(0, 1, 300)
+    answer = judge.prediction_powered(human, judged[:60], judged[60:])
+    weight = np.cov(human, judged[:60])[0, 1] / ((1 + 60 / 240) * judged.var(ddof=1))
+    rest = human - weight * judged[:60]
+    assert answer.weight == pytest.approx(weight)
+    assert answer.estimate == pytest.approx(weight * judged[60:].mean() + rest.mean())
+    assert answer.se**2 == pytest.approx(weight**2 * judged[60:].var(ddof=1) / 240 + rest.var(ddof=1) / 60)
+
+
 def test_a_judge_that_knows_nothing_is_ignored() -> None:
     rng = np.random.default_rng(1)
     answer = judge.prediction_powered(rng.normal(size=200), rng.normal(size=200), rng.normal(3, 1, 2000))

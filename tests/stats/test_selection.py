@@ -44,6 +44,16 @@ def test_copies_of_an_arm_cost_nothing_and_independent_arms_do() -> None:
     assert "adjusted p" in family.sentence()
 
 
+def test_simultaneous_intervals_are_as_wide_as_their_p_values_say() -> None:
+    rng = np.random.default_rng(14)
+    field = null_field(rng, 8, 200)
+    answer = selection.simultaneous(field, draws=4000, rng=rng)
+    for name, own in zip(field.names, field.answers, strict=True):
+        arm = answer.arms[name]
+        assert 1.2 < (arm.high - arm.low) / (own.high - own.low) < 1.45
+        assert arm.excludes() == (answer.p[name] <= 0.05)
+
+
 def test_max_t_is_the_textbook_one_on_plain_items() -> None:
     rng = np.random.default_rng(1)
     field = null_field(rng, 4, 40)

@@ -24,6 +24,15 @@ def test_the_truth_is_inside_at_every_look(drift: float) -> None:
     assert peeked / 120 > 0.15
 
 
+def test_a_bet_never_sees_its_own_outcome() -> None:
+    x = np.random.default_rng(4).random(50)
+    other = x.copy()
+    other[20:] = 1 - other[20:]
+    before, after = sequential.bets(x, 0.05), sequential.bets(other, 0.05)
+    assert (before[:21] == after[:21]).all()
+    assert before[21] != after[21]
+
+
 def test_it_narrows_holds_its_estimate_and_never_reopens() -> None:
     rng = np.random.default_rng(1)
     answer = sequential.confidence_sequence(rng.choice([-1.0, 0.0, 1.0], 2000, p=[0.05, 0.9, 0.05]))
