@@ -13,6 +13,7 @@ from rich.console import Console
 
 from netgain.errors import UserError
 from netgain.interop.importing import import_results
+from netgain.ledger.items import Item
 from netgain.ledger.query import connect
 from netgain.ledger.store import Ledger
 from netgain.report.compare import Comparison, compare
@@ -214,6 +215,33 @@ def test_the_same_import_twice_changes_nothing_and_another_file_needs_another_na
         import_results(two, "arm", tmp_path / "ledger", seed=0)
     import_results(two, "arm", tmp_path / "ledger", seed=1)
     assert connect(tmp_path / "ledger").execute("SELECT count(DISTINCT run) FROM items").fetchall() == [(2,)]
+
+
+def test_the_checkpoints_of_a_ledger_s_arm_compare_and_an_untuned_arm_stands_at_any(tmp_path: Path) -> None:
+    before, after = scores(2, 40, 0.4, 1), scores(2, 40, 0.8, 2)
+    ledger, entries = Ledger(tmp_path / "ledger"), []
+    for seed in range(2):
+        for arm in ("lora", "untuned"):
+            run = ledger.run(f"{arm}{seed:04d}")
+            run.start({"arm": arm}, {})
+            measured = {"base": before, "final": after} if arm == "lora" else {"base": before}
+            rows = [
+                Item("qa", "acc", f"q{i}", checkpoint, float(values[seed, i]))
+                for checkpoint, values in measured.items()
+                for i in range(40)
+            ]
+            run.write_part("all", rows)
+            run.seal_items(["all"])
+            run.finish({})
+            entries.append({"arm": arm, "seed": seed, "sig": run.sig})
+    ledger.write_study("s", {"runs": entries})
+    own = compare("lora@base", "lora", ledger=ledger.root).results[0]
+    other = compare("s/untuned", f"{ledger.root}:lora@final", ledger=ledger.root).results[0]
+    expected = contrast(after, before, rng=np.random.default_rng(0))
+    assert own.verdict.answer.low == other.verdict.answer.low == pytest.approx(expected.answer.low)
+    assert compare("lora0000@base", "lora0001@base", ledger=ledger.root).results[0].verdict.scope == "this checkpoint"
+    with pytest.raises(UserError, match="nothing was measured at checkpoint best; it has base, final"):
+        compare("lora@best", "lora", ledger=ledger.root)
 
 
 def test_a_trainer_log_imports_as_metrics_and_has_no_items_to_compare(tmp_path: Path) -> None:

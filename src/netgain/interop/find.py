@@ -108,11 +108,8 @@ def at(rows: pa.Table, checkpoint: str | None, reference: str) -> pa.Table:
     if known == [wanted] or (known == [UNTUNED] and checkpoint is None):
         return rows
     here = pc.equal(rows["checkpoint"], wanted)  # pyright: ignore[reportAttributeAccessIssue]
-    with_it = rows.filter(here)["run"].unique()
-    untuned = pc.and_(  # pyright: ignore[reportAttributeAccessIssue]
-        pc.equal(rows["checkpoint"], UNTUNED),  # pyright: ignore[reportAttributeAccessIssue]
-        pc.invert(pc.is_in(rows["run"], value_set=with_it)),  # pyright: ignore[reportAttributeAccessIssue]
-    )
+    learnt = pc.not_equal(rows["checkpoint"], UNTUNED)  # pyright: ignore[reportAttributeAccessIssue]
+    untuned = pc.invert(pc.is_in(rows["run"], value_set=rows.filter(learnt)["run"].unique()))  # pyright: ignore[reportAttributeAccessIssue]
     kept = rows.filter(pc.or_(here, untuned))  # pyright: ignore[reportAttributeAccessIssue]
     if not kept.num_rows:
         raise UserError(f"{reference}: nothing was measured at checkpoint {wanted}; it has {', '.join(sorted(known))}.")

@@ -57,7 +57,8 @@ class Imported:
         before = f" ({self.already} were there already)" if self.already else ""
         arms = ", ".join(self.arms[:8]) + (" and more" if len(self.arms) > 8 else "")
         first = next(iter(self.arms))
-        return f"{what} in {len(self.sigs)} runs{before} of {arms}: netgain compare {self.ledger}:{first} ..."
+        runs = f"{len(self.sigs)} run{'s' if len(self.sigs) > 1 else ''}"
+        return f"{what} in {runs}{before} of {arms}: netgain compare {self.ledger}:{first} ..."
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self) | {"ledger": str(self.ledger), "sentence": self.sentence()}

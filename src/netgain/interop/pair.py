@@ -80,6 +80,13 @@ def pair(
     if not chosen:
         listed = ", ".join(sorted({f"{task}/{name}" for task, name in names.values()})[:12])
         raise UserError(f"nothing to compare under that task or metric; there is {listed}.")
+    here, there = set(group[:cut].tolist()), set(group[cut:].tolist())
+    if not any(g in here and g in there for g in chosen):
+        titles = [", ".join("/".join(names[g]) for g in chosen if g in found)[:200] for found in (here, there)]
+        raise UserError(
+            f"{base.name} and {tuned.name} share no task and metric: the first has {titles[0] or 'none of those'}, the "
+            f"second {titles[1] or 'none of those'}."
+        )
     halves = [
         columns(rows, group[part], unit[part], both, part, any_prompt)
         for rows, part in ((base.rows, slice(0, cut)), (tuned.rows, slice(cut, None)))
@@ -88,9 +95,11 @@ def pair(
     matcher = Matcher(both, unit, item, (base.name, tuned.name), cut, halves, partial)
     made = [each for each in (matcher.match(g, *names[g]) for g in chosen) if each is not None]
     if matcher.problems and not partial:
+        text = " ".join(matcher.problems[:4])
+        prompts = ", or accept the prompts with --any-prompt" if IDENTITY["prompt"] in text else ""
         raise UserError(
-            f"{base.name} and {tuned.name} do not hold the same items. {' '.join(matcher.problems[:4])} "
-            "Measure both on the same items, or compare the shared ones with --allow-partial."
+            f"{base.name} and {tuned.name} do not hold the same items. {text} Measure both on the same items, or "
+            f"compare the shared ones with --allow-partial{prompts}."
         )
     if not made:
         raise UserError(f"{base.name} and {tuned.name} share no items. {' '.join(matcher.problems[:4])}")

@@ -165,7 +165,7 @@ def infer(path: Path, names: list[str], given: dict[str, str]) -> tuple[dict[str
             taken.add(free[0])
     if "item" not in found:
         raise UserError(
-            f"{path}: no column says which item a row is about; name one with item=COLUMN. {columns_of(names)}"
+            f"{path}: no column says which item a row is about; name one with --column item=COLUMN. {columns_of(names)}"
         )
     if "value" in given:
         return found, [name.strip() for name in given["value"].split(",")]
@@ -173,7 +173,7 @@ def infer(path: Path, names: list[str], given: dict[str, str]) -> tuple[dict[str
     if "metric" in found:
         measured = measured[:1]
     if not measured:
-        raise UserError(f"{path}: no column holds a score; name it with value=COLUMN. {columns_of(names)}")
+        raise UserError(f"{path}: no column holds a score; name it with --column value=COLUMN. {columns_of(names)}")
     return found, measured
 
 

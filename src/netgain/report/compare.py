@@ -259,7 +259,7 @@ def notes_on(each: Paired, left: Side, right: Side) -> tuple[str, ...]:
     """What a reader of this one number should also know."""
     notes = []
     if each.samples > 1:
-        notes.append(f"Up to {each.samples} samples an item, paired in order; items are the independent units.")
+        notes.append(f"Up to {each.samples} samples an item, paired in order and not taken as independent.")
     count = len(each.items)
     if count >= SAME_OUTPUTS:
         for name in ("output", "prediction"):
