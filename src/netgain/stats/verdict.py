@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypedDict
 
 import numpy as np
 
@@ -86,6 +86,24 @@ class Verdict:
         )
 
 
+def on_both_sides(tuned: Floats, base: Floats, weights: Floats | None) -> tuple[np.ndarray, tuple[int, int]]:
+    """Which items (n,) every seed of both sides has, and how many each side lacks; weight 0 holds no evidence."""
+    gone_tuned, gone_base = np.isnan(tuned).any(axis=0), np.isnan(base).any(axis=0)
+    kept = ~(gone_tuned | gone_base)
+    if weights is not None:
+        kept &= weights > 0
+    return kept, (int(gone_tuned.sum()), int(gone_base.sum()))
+
+
+class Asked(TypedDict):
+    """What both answers are asked alike."""
+
+    weights: Floats | None
+    clusters: np.ndarray | None
+    binary: bool
+    level: float
+
+
 def shaped(tuned: Floats, base: Floats) -> tuple[Floats, Floats]:
     """(S, n) and (R, n), or a sentence about why they cannot be paired."""
     tuned = np.atleast_2d(np.asarray(tuned, dtype=np.float64))
@@ -150,43 +168,34 @@ def contrast(
     sign-flip randomisation gives a second opinion that does not lean on normality.
     """
     tuned, base = shaped(tuned, base)
-    gone_tuned, gone_base = np.isnan(tuned).any(axis=0), np.isnan(base).any(axis=0)
-    missing = int(gone_tuned.sum()), int(gone_base.sum())
-    kept = ~(gone_tuned | gone_base)
-    if item_weights is not None:
-        kept &= np.asarray(item_weights, dtype=np.float64) > 0
+    given = None if item_weights is None else np.asarray(item_weights, dtype=np.float64)
+    kept, missing = on_both_sides(tuned, base, given)
     if not kept.any():
         return no_data(tuned, base, missing, higher_is_better, level)
-    items, whole = tuned.shape[1], bool(kept.all())
-    left, right = (tuned, base) if whole else (tuned[:, kept], base[:, kept])
-    weights = None if item_weights is None else np.asarray(item_weights, dtype=np.float64)[kept]
-    if weights is not None and np.ptp(weights) == 0:
-        weights = None
+    left, right = (tuned, base) if kept.all() else (tuned[:, kept], base[:, kept])
+    weights = None if given is None or np.ptp(given[kept]) == 0 else given[kept]
     groups = None if clusters is None else np.asarray(clusters)[kept]
     both_binary = is_binary(left, right) if binary is None else binary
-    here = checkpoint(left, right, weights=weights, clusters=groups, binary=both_binary, level=level)
-    there = recipe(
-        left, right, weights=weights, clusters=groups, binary=both_binary, paired_seeds=paired_seeds, level=level
-    )
+    asked = Asked(weights=weights, clusters=groups, binary=both_binary, level=level)
+    here, there = checkpoint(left, right, **asked), recipe(left, right, paired_seeds=paired_seeds, **asked)
     answer = here if there is None else there
     judged = None if margin is None else retention(answer, margin, higher_is_better=higher_is_better)
-    aligned = right.shape[0] in (1, left.shape[0])
     second = None
     if rng is not None and not both_binary and weights is None:
         second = sign_flip(left.mean(axis=0) - right.mean(axis=0), clusters=groups, rng=rng, draws=2_000)
+    again = None if rerun is None else np.asarray(rerun)[kept]
+    aligned = both_binary and right.shape[0] in (1, left.shape[0])
     return Verdict(
         word=gain_word(answer, higher_is_better) if judged is None else judged.word,
         checkpoint=here,
         recipe=there,
         recipe_reason=no_recipe(left, groups),
         retention=judged,
-        flips=flips(left, right, clusters=groups, rerun=None if rerun is None else np.asarray(rerun)[kept], level=level)
-        if both_binary and aligned
-        else None,
+        flips=flips(left, right, clusters=groups, rerun=again, level=level) if aligned else None,
         mde=mde_after(answer) if math.isfinite(answer.se) else None,
         randomisation=second,
         n=left.shape[1],
-        items=items,
+        items=tuned.shape[1],
         missing_tuned=missing[0],
         missing_base=missing[1],
         tuned_seeds=tuned.shape[0],
