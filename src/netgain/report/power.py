@@ -11,7 +11,7 @@ from rich.text import Text
 from netgain.errors import UserError
 from netgain.report.jsonable import tree
 from netgain.report.terminal import plain_table
-from netgain.stats.distributions import normal_quantile, t_quantile, t_tail
+from netgain.stats.distributions import t_quantile, t_tail
 from netgain.stats.power import (
     SEED_SD,
     Exaggeration,
@@ -148,27 +148,10 @@ def power_table(
     checkpoint SE = sqrt(psi/n); recipe SE = sqrt(s^2/S + i^2/n + e^2/(S n)) with Satterthwaite's df.
     """
     check(n, discordance, seeds, seed_sd, level, power)
-    spread = stated_spread(discordance, seed_sd)
-    one_se = math.sqrt(discordance / n)
+    plan = Plan(n, discordance, seeds, stated_spread(discordance, seed_sd), level, power)
     mde = mde_binary(n, discordance, level=level, power=power)
-    recipe_mde = mde_seeds(spread, seeds=seeds, n=n, level=level, power=power) if seeds > 1 else None
-    recipe_se = math.sqrt(spread.variance(seeds, n))
-    df = spread.df(seeds, n) if seeds > 1 else math.inf
-
-    def found(effect: float, of_recipe: bool) -> float:
-        return chance(effect, recipe_se if of_recipe else one_se, df if of_recipe else math.inf, level)
-
-    rows = [
-        Row(
-            effect,
-            found(effect, False),
-            found(effect, True) if seeds > 1 else None,
-            size_binary(effect, discordance, level=level, power=power).n if effect <= discordance else None,
-            exaggeration(effect, recipe_se if seeds > 1 else one_se, level=level),
-        )
-        for effect in effects
-    ]
-    widest = recipe_mde.mde if recipe_mde is not None else mde.mde
+    recipe_mde = plan.recipe_mde(n)
+    widest = mde.mde if recipe_mde is None else recipe_mde.mde
     grid = [2 * widest * i / (CURVE_POINTS - 1) for i in range(CURVE_POINTS)]
     return PowerTable(
         n=n,
@@ -177,23 +160,60 @@ def power_table(
         seed_sd=seed_sd,
         level=level,
         power=power,
-        rows=tuple(rows),
+        rows=tuple(plan.row(effect) for effect in effects),
         mde=mde,
         recipe_mde=recipe_mde,
-        floor=floor_of(spread, seeds, level, power) if seeds > 1 else None,
-        margin=(t_quantile(level, df) + t_quantile(power, df)) * recipe_se
-        if seeds > 1
-        else (normal_quantile(level) + normal_quantile(power)) * one_se,
-        by_size=tuple(
-            (
-                size,
-                mde_binary(size, discordance, level=level, power=power).mde,
-                mde_seeds(spread, seeds=seeds, n=size, level=level, power=power).mde if seeds > 1 else None,
-            )
-            for size in sorted({*SIZES, n})
-        ),
-        curve=tuple((effect, found(effect, seeds > 1)) for effect in grid),
+        floor=floor_of(plan.spread, seeds, level, power) if seeds > 1 else None,
+        margin=(t_quantile(level, plan.df) + t_quantile(power, plan.df)) * plan.se,
+        by_size=tuple(plan.size(size) for size in sorted({*SIZES, n})),
+        curve=tuple((effect, chance(effect, plan.se, plan.df, level)) for effect in grid),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """An evaluation that was not run yet."""
+
+    n: int
+    discordance: float
+    seeds: int
+    spread: Spread
+    level: float
+    power: float
+
+    @property
+    def one_se(self) -> float:
+        """Standard error of one checkpoint's difference."""
+        return math.sqrt(self.discordance / self.n)
+
+    @property
+    def se(self) -> float:
+        """Standard error of the widest claim that the seeds allow."""
+        return math.sqrt(self.spread.variance(self.seeds, self.n)) if self.seeds > 1 else self.one_se
+
+    @property
+    def df(self) -> float:
+        return self.spread.df(self.seeds, self.n) if self.seeds > 1 else math.inf
+
+    def recipe_mde(self, n: int) -> Mde | None:
+        if self.seeds == 1:
+            return None
+        return mde_seeds(self.spread, seeds=self.seeds, n=n, level=self.level, power=self.power)
+
+    def row(self, effect: float) -> Row:
+        possible = effect <= self.discordance
+        return Row(
+            effect,
+            chance(effect, self.one_se, math.inf, self.level),
+            chance(effect, self.se, self.df, self.level) if self.seeds > 1 else None,
+            size_binary(effect, self.discordance, level=self.level, power=self.power).n if possible else None,
+            exaggeration(effect, self.se, level=self.level),
+        )
+
+    def size(self, n: int) -> tuple[int, float, float | None]:
+        recipe = self.recipe_mde(n)
+        one = mde_binary(n, self.discordance, level=self.level, power=self.power)
+        return n, one.mde, None if recipe is None else recipe.mde
 
 
 def floor_of(spread: Spread, seeds: int, level: float, power: float) -> float:
