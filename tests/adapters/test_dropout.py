@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from netgain.adapters._dropout import KeyedDropout, Noise
+from netgain.adapters._torch.dropout import KeyedDropout, Noise
 from netgain.errors import UserError
 
 torch.set_num_threads(1)

@@ -32,7 +32,7 @@ class Lora(Method):
     def attach(self, lm: "LM", generator: "torch.Generator") -> Adapter:
         from peft import LoraConfig
 
-        from netgain.adapters._peft import PeftAdapter, stores_transposed
+        from netgain.adapters._torch.peft import PeftAdapter, stores_transposed
 
         patterns = None if self.targets == "all-linear" else self.targets
         config = LoraConfig(

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
     from transformers import PreTrainedModel
 
-    from netgain.adapters._dropout import Noise
+    from netgain.adapters._torch.dropout import Noise
     from netgain.models.lm import LM
 
 DROPOUT_STREAM = "dropout"

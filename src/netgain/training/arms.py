@@ -12,7 +12,7 @@ from typing import Protocol
 
 from torch import Tensor, nn
 
-from netgain.adapters._dropout import Noise
+from netgain.adapters._torch.dropout import Noise
 from netgain.adapters.method import Adapter
 from netgain.data.view import View
 from netgain.models.lm import LM

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from netgain.adapters._dropout import KeyedDropout, Noise
+from netgain.adapters._torch.dropout import KeyedDropout, Noise
 from netgain.adapters.method import Adapter, seeded
 from netgain.errors import UserError, did_you_mean
 from netgain.models.lm import LM

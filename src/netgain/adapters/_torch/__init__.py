@@ -1,0 +1,1 @@
+"""What attached methods are made of: the modules that need torch, so that the methods themselves do not."""
