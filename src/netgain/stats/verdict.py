@@ -89,7 +89,7 @@ class Verdict:
 def on_both_sides(tuned: Floats, base: Floats, weights: Floats | None) -> tuple[np.ndarray, tuple[int, int]]:
     """Which items (n,) every seed of both sides has, and how many each side lacks; weight 0 holds no evidence."""
     gone_tuned, gone_base = np.isnan(tuned).any(axis=0), np.isnan(base).any(axis=0)
-    kept = ~(gone_tuned | gone_base)
+    kept = np.logical_not(gone_tuned | gone_base)
     if weights is not None:
         kept &= weights > 0
     return kept, (int(gone_tuned.sum()), int(gone_base.sum()))
