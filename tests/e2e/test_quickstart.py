@@ -13,6 +13,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+import netgain as ng
+
 ROOT = Path(__file__).parents[2]
 STUDY = ROOT / "studies" / "quickstart.yaml"
 
@@ -190,3 +192,15 @@ def test_an_unreadable_model_folder_is_one_sentence(tmp_path: Path) -> None:
     message = netgain("run", study, "--scale", "tiny", "--ledger", tmp_path / "ledger", code=2)
     assert "model" in message
     assert "Traceback" not in message
+
+
+def test_python_and_the_command_line_are_the_same_objects(ledger: Path) -> None:
+    study = ng.load(STUDY, scale="tiny")
+    assert ng.run(study, ledger) == 0
+    judged = ng.verdicts(study, ledger)
+    assert [(each.arm, each.versus, each.task) for each in judged] == [
+        ("sft", "base", "nli"),
+        ("sft", "base", "english"),
+    ]
+    printed = json.loads(netgain("report", STUDY, "--scale", "tiny", "--ledger", ledger, "--json"))
+    assert [each.sentence() for each in judged] == [each["sentence"] for each in printed["contrasts"]]

@@ -2,14 +2,18 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
+from netgain.data.source import read
 from netgain.errors import UserError, did_you_mean
 from netgain.ledger.store import Ledger, RunFolder
 from netgain.spec.identity import drift, stored
 from netgain.spec.run import Run, Schedule
 from netgain.spec.study import Contrast, Planned, Study, expand, planned, resolve
 from netgain.tasks._base import tasks_of
+
+CHARACTERS_PER_TOKEN = 4.0
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,7 @@ class RunPlan:
     state: str
     steps: int
     tokens: int | None
+    estimated: bool = False
     note: str = ""
 
 
@@ -58,20 +63,33 @@ class Plan:
 
 def make(study: Study, ledger: Ledger) -> Plan:
     """The plan of a study against what its ledger already holds."""
-    runs = tuple(_run(each, ledger.run(each.sig)) for each in planned(study))
+    lengths: dict[str, float] = {}
+    runs = tuple(_run(each, ledger.run(each.sig), _tokens(each.run, study.folder, lengths)) for each in planned(study))
     return Plan(study.name, runs, tuple(_detectable(study)), tuple(dict.fromkeys(_never(study))))
 
 
-def _run(each: Planned, folder: RunFolder) -> RunPlan:
+def _run(each: Planned, folder: RunFolder, expected: int) -> RunPlan:
     steps = each.run.optim.steps if each.run.method.learns else 0
-    state, note, tokens = folder.state(), "", None
+    state, note = folder.state(), ""
     if state == "done":
-        tokens = folder.record().get("tokens")
         changed = drifted(each, folder)
         state, note = ("drifted", changed) if changed else (state, "")
-    elif state == "failed":
+        return RunPlan(each.sig, each.arm, each.seed, state, steps, folder.record().get("tokens") or 0, False, note)
+    if state == "failed":
         note = str(folder.json("failure.json")["reason"])
-    return RunPlan(each.sig, each.arm, each.seed, state, steps, tokens, note)
+    return RunPlan(each.sig, each.arm, each.seed, state, steps, expected, True, note)
+
+
+def _tokens(run: Run, folder: Path | None, lengths: dict[str, float]) -> int:
+    """steps * batch * the mean length of a row, at CHARACTERS_PER_TOKEN: no tokenizer is loaded for a plan."""
+    if not run.method.learns:
+        return 0
+    key = run.data.model_dump_json()
+    if key not in lengths:
+        rows = [example for source in run.data.sources.values() for example in read(source, folder)]
+        characters = [sum(len(turn.text) for turn in row.turns) + len(row.answer) for row in rows]
+        lengths[key] = sum(min(c / CHARACTERS_PER_TOKEN, run.data.max_len) for c in characters) / max(len(rows), 1)
+    return round(run.optim.steps * run.optim.batch * lengths[key])
 
 
 def drifted(each: Planned, folder: RunFolder) -> str:

@@ -29,12 +29,15 @@ def show_plan(plan: Plan) -> None:
         if run.note:
             state.append(f" ({run.note})", style="dim")
         seed = "-" if run.seed is None else str(run.seed)
-        tokens = "-" if run.tokens is None else f"{run.tokens:,}"
+        tokens = f"{'~' if run.estimated and run.tokens else ''}{run.tokens or 0:,}"
         runs.add_row(run.sig[:8], run.arm, seed, state, str(run.steps), tokens)
     out.print(runs)
     counts = {state: sum(r.state == state for r in plan.runs) for state in dict.fromkeys(r.state for r in plan.runs)}
     summary = ", ".join(f"{count} {state}" for state, count in counts.items())
-    out.print(f"\n{len(plan.runs)} runs ({summary}); {sum(r.steps for r in plan.runs):,} steps in all.")
+    out.print(
+        f"\n{len(plan.runs)} runs ({summary}); {sum(r.steps for r in plan.runs):,} steps, "
+        f"about {sum(r.tokens or 0 for r in plan.runs):,} tokens in all."
+    )
     for found in plan.detectable:
         out.print(f"  {found.arm} vs {found.versus}, {found.task}/{found.metric}: {found.sentence}")
     for warning in plan.warnings:
