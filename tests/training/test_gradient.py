@@ -40,7 +40,6 @@ def test_cutting_a_step_never_changes_its_gradient(make: Make, model: Model, nam
             assert torch.allclose(loss, other, rtol=1e-6)
 
 
-@pytest.mark.filterwarnings("ignore:.*gradient_checkpointing:FutureWarning")
 @pytest.mark.parametrize("name", METHODS)
 def test_recomputing_activations_never_changes_the_gradient(make: Make, model: Model, name: str) -> None:
     whole, _ = gradient(make(model(), METHODS[name]))
