@@ -182,12 +182,13 @@ class OnBothLists(DocumentRule):
     fix = "Generate both lists from the per-item differences."
     UP = re.compile(r"\b(gain|improv|better|win|fixed|increase)\w*", re.I)
     DOWN = re.compile(r"\b(drop|regress|worse|loss|lost|fail|decrease|floor)\w*", re.I)
+    LIST = re.compile(r"([^()]{0,400})\(([^()]*)\)")
     ITEM = re.compile(r"\b([A-Z])(\d+)(?:\s?[–-]\s?[A-Z]?(\d+))?")
 
     def check(self) -> Iterator[Finding]:
         """Sentences with two bracketed lists of item names, one of gains and one of drops."""
         for sentence in self.document.prose:
-            lists = list(re.finditer(r"([^()]*)\(([^()]*)\)", sentence.text))
+            lists = list(self.LIST.finditer(sentence.text)) if sentence.text.count("(") > 1 else []
             up: set[str] = set()
             down: set[str] = set()
             side: set[str] | None = None

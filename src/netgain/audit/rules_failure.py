@@ -31,9 +31,13 @@ class FailureAsZero(DocumentRule):
     def check(self) -> Iterator[Finding]:
         """`returned 0.0` near a word of failure."""
         prose = self.document.prose
-        for sentence in prose:
+        for index, sentence in enumerate(prose):
             if match := self.ZERO.search(sentence.text):
-                near = [s for s in prose if s.heading == sentence.heading and 0 <= sentence.line - s.line < self.WINDOW]
+                near = [
+                    s
+                    for s in prose[max(0, index - 12) : index + 1]
+                    if s.heading == sentence.heading and 0 <= sentence.line - s.line < self.WINDOW
+                ]
                 cause = next((s for s in near if self._failed(s, sentence)), None)
                 if cause:
                     why = "" if cause is sentence else f' after "{short(cause.text, 80)}"'

@@ -32,10 +32,10 @@ class ShareByValue(DocumentRule):
         if self.document.mentions(self.GRADIENT.pattern):
             return
         found = []
+        on_loss = {s.heading for s in self.document.sentences if self.LOSS.search(s.text)}
         for sentence in self.document.sentences:
-            match = self.SHARE.search(sentence.text)
-            section = [s.text for s in self.document.sentences if s.heading == sentence.heading]
-            if match and (match["other"] or "signal" in match.group(0).lower()) and self.LOSS.search(" ".join(section)):
+            match = self.SHARE.search(sentence.text) if sentence.heading in on_loss else None
+            if match and (match["other"] or "signal" in match.group(0).lower()):
                 found.append((sentence, match["share"] or match["other"]))
         if found:
             shown = [f"{share} % (line {sentence.line})" for sentence, share in found]

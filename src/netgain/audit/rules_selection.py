@@ -290,9 +290,13 @@ class SensitivityWords(DocumentRule):
     def check(self) -> Iterator[Finding]:
         """A task called more sensitive than another whose winner falls off faster."""
         found: list[tuple[int, str, float, str, int]] = []
+        known = sweeps(self.document)
+        by_line: dict[int, str] = {}
         for sentence in self.document.prose:
-            match = self.WORDS.search(sentence.text) or self.WORDS.search(self._line(sentence.line))
-            for sweep in sweeps(self.document) if match else []:
+            by_line[sentence.line] = f"{by_line.get(sentence.line, '')} {sentence.text}".strip()
+        for sentence in self.document.prose:
+            match = self.WORDS.search(sentence.text) or self.WORDS.search(by_line[sentence.line])
+            for sweep in known if match else []:
                 if match and sweep.named(match["task"]) and sentence.line not in [f[4] for f in found]:
                     rank = {"low": 0, "moderate": 1, "medium": 1, "high": 2}[match["word"].lower()]
                     found.append((rank, sweep.task, _drop(sweep), match["word"].lower(), sentence.line))
@@ -304,9 +308,6 @@ class SensitivityWords(DocumentRule):
                         f"falls by {more[2]:.1f} on {more[1]} and by {less[2]:.1f} on {less[1]}.",
                         line=more[4], cell=f"Sensitivity: {more[3]}",
                     )  # fmt: skip
-
-    def _line(self, number: int) -> str:
-        return " ".join(s.text for s in self.document.prose if s.line == number)
 
 
 def _drop(sweep: Sweep) -> float:

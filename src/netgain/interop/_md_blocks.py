@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from netgain.interop._md_model import Heading, Problem
 from netgain.interop._md_numbers import plain
 
-MAX_LINE = 200_000
-MAX_CELLS = 200_000
+MAX_LINE = 20_000
+MAX_PROSE = 4_000
+MAX_LINES = 20_000
+MAX_CELLS = 100_000
 
 _FOREIGN = re.compile(r"[^\x00-\x7f]+")
 _RULE = re.compile(r"^\s*\|?\s*:?-{2,}:?\s*(?:\|\s*:?-{2,}:?\s*)*\|?\s*$")
@@ -129,11 +131,15 @@ class _Reader:
     def read(self) -> None:
         index, code = 0, False
         while index < len(self.lines):
+            if len(self.found.lines) >= MAX_LINES:
+                text = f"more than {MAX_LINES:,} lines of text; the rest was not read"
+                self.found.problems.append(Problem("partial", self.number(index), text))
+                break
             line = self.lines[index][:MAX_LINE]
             if _FENCE.match(line):
                 code = not code
             elif code:
-                self.found.lines.append(Line(line, self.number(index), self.heading, True))
+                self.found.lines.append(Line(line[:MAX_PROSE], self.number(index), self.heading, True))
             elif match := _HEADING.match(line):
                 self._enter(len(match[1]), plain(match[2]), self.number(index))
             elif self._table_starts(index):
@@ -144,8 +150,14 @@ class _Reader:
                     for name in silence[1].replace(",", " ").split():
                         self.found.silenced.append((name.upper(), silence[2], self.number(index)))
                 if not line.lstrip().startswith(("<!--", "![")):
-                    self.found.lines.append(Line(line, self.number(index), self.heading, False))
+                    self._prose(line, index)
             index += 1
+
+    def _prose(self, line: str, index: int) -> None:
+        if len(line) > MAX_PROSE:
+            text = f"a line has {len(line):,} characters; its first {MAX_PROSE:,} were read"
+            self.found.problems.append(Problem("partial", self.number(index), text))
+        self.found.lines.append(Line(line[:MAX_PROSE], self.number(index), self.heading, False))
 
     def _enter(self, level: int, text: str, number: int) -> None:
         self.above = [(depth, name) for depth, name in self.above if depth < level] + [(level, text)]

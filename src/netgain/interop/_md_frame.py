@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator
+from itertools import accumulate
 
 from netgain.interop._md_blocks import Line
 from netgain.interop._md_model import Change, Column, Score, Sentence, Setting, Table
@@ -22,6 +23,7 @@ _PAIR = re.compile(
 _FLAG = re.compile(r"--(?P<key>[A-Za-z][\w-]*)(?:[ =](?P<text>[^\s-][^\s`]*))?")
 _KEY = re.compile(r"^(?P<key>[^:|=]{1,70}?)\s*:\s+(?P<rest>\S.*)$")
 _BULLET = re.compile(r"^\s*(?:[-*+]\s+|\d{1,3}[.)]\s+)")
+MAX_PARAGRAPH = 50
 _SIZES = ("k", "M", "B", "MB", "GB", "$", "h", "hours")
 _ARROW = re.compile(r"→|->|=>")
 _STARTS = re.compile(r"^\s*(?:[-*+>]\s|\d{1,3}[.)]\s|\*\*|[^\w\s(\"'`$*_]|[A-Z][\w /-]{0,30}:\s)")
@@ -37,7 +39,7 @@ def sentences(lines: Iterable[Line]) -> list[Sentence]:
             made.append(Sentence(first.text, first.heading, first.number, True))
             continue
         texts = [plain(_BULLET.sub("", line.text)) for line in paragraph]
-        starts = [sum(len(t) + 1 for t in texts[:i]) for i in range(len(texts))]
+        starts = [0, *accumulate(len(t) + 1 for t in texts[:-1])]
         at = 0
         for part in _SENTENCE.split(" ".join(texts)):
             index = max(i for i, start in enumerate(starts) if start <= at)
@@ -53,6 +55,7 @@ def _paragraphs(lines: Iterable[Line]) -> Iterator[list[Line]]:
     for line in lines:
         joins = (
             held
+            and len(held) < MAX_PARAGRAPH
             and not (line.code or held[-1].code)
             and line.number == held[-1].number + 1
             and line.heading == held[-1].heading
