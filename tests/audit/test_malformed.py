@@ -1,6 +1,5 @@
 """Whatever a file holds, reading and auditing it ends in findings or in one sentence, in bounded time and memory."""
 
-import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -9,6 +8,7 @@ from hypothesis import strategies as st
 
 from netgain.audit import run
 from netgain.errors import UserError
+from netgain.interop._md_blocks import MAX_LINES
 from netgain.interop.documents import MAX_BYTES, parse_csv, parse_markdown, read
 
 CELL = st.one_of(
@@ -21,13 +21,33 @@ CELL = st.one_of(
 ROW = st.lists(CELL, max_size=7)
 NAMES = st.lists(
     st.sampled_from(
-        "Task|λ|Seed|Method|Score|Best acc (%)|Final acc (%)|Baseline|Final|Delta|base|oracle|mean|gap_recovered|Std|n|"
-        "Planned|Actual|Parameter|".split("|")
+        [
+            "Task",
+            "λ",
+            "Seed",
+            "Method",
+            "Score",
+            "Best acc (%)",
+            "Final acc (%)",
+            "Baseline",
+            "Final",
+            "Delta",
+            "base",
+            "oracle",
+            "mean",
+            "gap_recovered",
+            "Std",
+            "n",
+            "Planned",
+            "Actual",
+            "Parameter",
+            "",
+        ]
     ),
     min_size=1,
     max_size=7,
 )
-JUNK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+JUNK = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def pipe(cells: list[str]) -> str:
@@ -102,7 +122,7 @@ UNITS = [
 @pytest.mark.parametrize("unit", UNITS)
 def test_junk_is_bounded(tmp_path: Path, unit: bytes) -> None:
     path = tmp_path / "junk.md"
-    path.write_bytes(unit * (200_000 // len(unit)))
+    path.write_bytes(unit * (60_000 // len(unit)))
     run([path])
 
 
@@ -111,13 +131,10 @@ def test_two_hundred_megabytes_are_not_read(tmp_path: Path) -> None:
     with path.open("wb") as out:
         out.write(b"no numbers here\n" * (MAX_BYTES // 16))
         out.truncate(200_000_000)  # sparse
-    tracemalloc.start()
     found = run([path]).findings
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
     assert f"Only the first {MAX_BYTES // 1_000_000} MB were read." in [f.evidence for f in found]
     assert {f.code for f in found} == {"NG390"}
-    assert peak < 1_000_000_000
+    assert len(read(path).sentences) <= MAX_LINES
 
 
 def test_decimal_commas_and_mixed_scales_are_read(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ class ScoreSaturates(DocumentRule):
         "is monotone, and compare raw scores pairwise."
     )
     SAID = re.compile(
-        r"\b(drop\w*|fell|fall\w*|clip\w*|capped|saturat\w*|floor\w*|cluster\w*|pinned)\b[^.]{0,50}"
+        r"\b(drop\w*|fell|fall\w*|clip\w*|capped|saturat\w*|floored|cluster\w*|pinned)\b[^.]{0,50}"
         r"(\b(floor|cap|minimum|maximum|ceiling|bound)\b|\b(1\.0|0\.0|10(\.0)?)\b[^.]{0,10}\((min|max)\w*)|"
         r"\(minimum score\)|\(maximum score\)",
         re.I,
