@@ -2,7 +2,8 @@
 
     python bench/items.py [--rows 1000000]
 
-Two arms x 5 seeds x 100 000 items with a short output each, as CSV, Parquet and a ledger. The claim: under 5 s and 1 GB.
+Two arms x 5 seeds x 100 000 items with a short output each, as CSV, Parquet and a ledger. The claim: under 5 s and
+1 GB.
 """
 
 import argparse
