@@ -10,90 +10,86 @@ if TYPE_CHECKING:
     from netgain.report.study import Report
 
 
+SCORE_COLUMNS = (
+    "arm", "task", "checkpoint", "score", "interval", "n", "seeds", "missing", "no answer", "cut", "chance", "majority",
+)  # fmt: skip
+CONTRAST_COLUMNS = (
+    "arm", "against", "on", "question", "answer", "difference", "interval", "n", "seeds", "method",
+)  # fmt: skip
+
+
 def markdown(report: "Report") -> str:
     """The whole report as one Markdown document."""
-    return "\n".join(_lines(report)) + "\n"
+    sections = (_head, _completeness, _contrasts, _scores, _cost, _provenance)
+    return "\n".join(line for section in sections for line in (*section(report), "")).rstrip() + "\n"
 
 
-def _lines(report: "Report") -> Iterator[str]:
-    yield f"# {report.study.key}"
-    yield ""
-    yield f"**{report.study.question}**"
-    yield ""
+def _head(report: "Report") -> Iterator[str]:
+    yield from (f"# {report.study.key}", "", f"**{report.study.question}**", "")
     for answer in report.answers():
         yield f"- {_escape(answer)}"
-    yield from ("", "## What there is", "")
-    yield from table(
-        ("arm", "planned", "done", "failed", "why"),
-        [(c.arm, c.planned, c.done, c.failed, "; ".join(c.reasons)) for c in report.completeness],
-    )
-    yield from ("", "## Declared contrasts", "")
-    yield from table(
-        ("arm", "against", "on", "question", "verdict", "difference", "interval", "n", "seeds", "method"),
-        [
-            (
-                j.arm,
-                j.versus,
-                f"{j.task}/{j.metric} ({j.checkpoint})",
-                j.question if j.margin is None else f"{j.question} margin {j.margin:g}",
-                f"**{word_of(j)}**",
-                *interval(j.verdict.answer),
-                j.verdict.n,
-                j.verdict.tuned_seeds,
-                j.verdict.answer.method,
-            )
-            for j in report.judged
-        ],
-    )
+
+
+def _completeness(report: "Report") -> Iterator[str]:
+    yield from ("## What there is", "")
+    rows = [(c.arm, c.planned, c.done, c.failed, "; ".join(c.reasons)) for c in report.completeness]
+    yield from table(("arm", "planned", "done", "failed", "why"), rows)
+
+
+def _contrasts(report: "Report") -> Iterator[str]:
+    yield from ("## Declared contrasts", "")
+    rows = [
+        (
+            each.arm,
+            each.versus,
+            f"{each.task}/{each.metric} ({each.checkpoint})",
+            each.question if each.margin is None else f"{each.question} margin {each.margin:g}",
+            f"**{word_of(each)}**",
+            *interval(each.verdict.answer),
+            each.verdict.n,
+            each.verdict.tuned_seeds,
+            each.verdict.answer.method,
+        )
+        for each in report.judged
+    ]
+    yield from table(CONTRAST_COLUMNS, rows)
     if report.judged:
         yield from ("", f"Family of declared contrasts: {report.judged[0].family}. Each interval is of one contrast.")
-    yield from ("", "## Scores", "")
-    yield from table(
+
+
+def _scores(report: "Report") -> Iterator[str]:
+    yield from ("## Scores", "")
+    rows = [
         (
-            "arm",
-            "task",
-            "checkpoint",
-            "score",
-            "interval",
-            "n",
-            "seeds",
-            "missing",
-            "no answer",
-            "cut",
-            "chance",
-            "majority",
-        ),
-        [
-            (
-                s.arm,
-                f"{s.task}/{s.metric}",
-                s.checkpoint,
-                *interval(s.estimate),
-                s.estimate.n,
-                s.seeds,
-                s.missing,
-                percent(s.unparsed),
-                percent(s.truncated),
-                percent(s.chance),
-                percent(s.majority),
-            )
-            for s in report.scores
-        ],
-    )
-    yield from ("", "## What it cost", "")
+            each.arm,
+            f"{each.task}/{each.metric}",
+            each.checkpoint,
+            *interval(each.estimate),
+            each.estimate.n,
+            each.seeds,
+            each.missing,
+            *(percent(share) for share in (each.unparsed, each.truncated, each.chance, each.majority)),
+        )
+        for each in report.scores
+    ]
+    yield from table(SCORE_COLUMNS, rows)
+
+
+def _cost(report: "Report") -> Iterator[str]:
+    yield from ("## What it cost", "")
     cost = report.cost
     yield (
         f"Training {seconds(cost['train_seconds'])}, measuring {seconds(cost['measure_seconds'])}, "
         f"{cost['tokens']:,.0f} tokens learned from; {report.provenance['processor']}, {report.provenance['device']}."
     )
-    yield from ("", "## Provenance", "")
+
+
+def _provenance(report: "Report") -> Iterator[str]:
+    yield from ("## Provenance", "")
     packages = ", ".join(f"{name} {version}" for name, version in report.provenance["packages"].items() if version)
-    yield f"{packages}. Commit {report.provenance['commit'] or 'unknown'}."
-    yield ""
-    yield from table(
-        ("run", "seed", "hash of the initial adapter"),
-        [(sig, r["seed"], (r["adapter"] or "-")[:16]) for sig, r in report.provenance["runs"].items()],
-    )
+    yield from (f"{packages}. Commit {report.provenance['commit'] or 'unknown'}.", "")
+    rows = [(sig, run["seed"], (run["adapter"] or "-")[:16]) for sig, run in report.provenance["runs"].items()]
+    yield from table(("run", "seed", "hash of the initial adapter"), rows)
     yield from ("", "The study, as it was asked:", "", "```yaml", as_yaml(report.study).rstrip(), "```")
 
 
