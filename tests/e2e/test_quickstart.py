@@ -161,6 +161,12 @@ def test_two_launchers_share_the_work(tmp_path: Path) -> None:
     assert trained == 3
 
 
+def test_two_jobs_give_what_one_gives(ledger: Path, tmp_path: Path) -> None:
+    netgain("run", STUDY, "--scale", "tiny", "--ledger", tmp_path, "--jobs", "2")
+    alone = {name: (path / "items.parquet").read_bytes() for name, path in runs(ledger).items()}
+    assert {name: (path / "items.parquet").read_bytes() for name, path in runs(tmp_path).items()} == alone
+
+
 def test_a_mistyped_field_is_one_sentence_with_its_line(tmp_path: Path) -> None:
     wrong = tmp_path / "wrong.yaml"
     wrong.write_text(STUDY.read_text().replace("learning_rate", "learing_rate"))

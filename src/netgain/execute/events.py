@@ -79,6 +79,6 @@ class Board:
 
     def seconds_left(self) -> float | None:
         """elapsed * (1 - f) / f; None while too little is done to say."""
-        if self.fraction < 0.01:
+        if self.fraction < 0.05:
             return None
         return (self.clock() - self.started) * (1 - self.fraction) / self.fraction

@@ -85,7 +85,7 @@ class Live:
             if event.kind in ("load", "train", "measure") and (event.total or event.text):
                 loss = "" if event.loss is None else f"{event.loss:.3f}"
                 rate = "" if event.tokens_per_second is None else f"{event.tokens_per_second:,.0f}"
-                table.add_row(_name(status), event.text or event.kind, f"{event.done}/{event.total}", loss, rate)
+                table.add_row(_name(status), event.text or event.kind, _place(event), loss, rate)
         done = self.board.count("done") + self.board.count("failed")
         left = self.board.seconds_left()
         table.add_row(
@@ -97,6 +97,13 @@ class Live:
             style="bold",
         )
         return table
+
+
+def _place(event: Event) -> str:
+    """Steps are counted, measuring is a share."""
+    if not event.total:
+        return ""
+    return f"{event.done}/{event.total}" if event.kind == "train" else f"{event.done / event.total:.0%}"
 
 
 def _name(status: Status) -> str:
