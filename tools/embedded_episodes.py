@@ -21,13 +21,13 @@ TEXT_SHARE = 0.12
 CHAT_SHARE = 0.65
 MAX_SHOTS = 8
 SUITE_WEIGHTS = {
-    "sentiment": 5,
-    "nli": 3,
-    "paraphrase": 2,
+    "sentiment": 3,
+    "nli": 2,
+    "paraphrase": 1,
     "pos": 3,
-    "entities": 1,
-    "qa": 2,
-    "arithmetic": 2,
+    "entities": 5,
+    "qa": 3,
+    "arithmetic": 1,
     "code": 0.5,
     "replies": 0.5,
 }

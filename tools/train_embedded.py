@@ -32,7 +32,7 @@ from embedded_episodes import PROMPT_WEIGHT, Episodes, Sequence, batches, byte_p
 
 FOLDER = Path(__file__).parent.parent / "src" / "netgain" / "models" / "embedded"
 WIDTH, LAYERS, HEADS, POSITIONS = 128, 4, 4, 512
-STEPS = {"tiny-llama": 6000, "tiny-gpt2": 6000, "tiny-mlm": 4000}
+STEPS = {"tiny-llama": 3600, "tiny-gpt2": 3600, "tiny-mlm": 1200}
 BATCH_TOKENS = 2048
 WARMUP, PEAK, MUON, FLOOR = 150, 3e-3, 7.5e-3, 0.02
 PROBED = ("sentiment", "nli", "paraphrase", "pos", "entities", "qa", "arithmetic")
@@ -117,7 +117,9 @@ def causal_loss(net: PreTrainedModel, batch: list[Sequence]) -> torch.Tensor:
     ids, weight, _ = padded(batch)
     scored = weight[:, 1:] > 0
     hidden = net.base_model(input_ids=ids, use_cache=False).last_hidden_state[:, :-1][scored]
-    losses = F.cross_entropy(net.get_output_embeddings()(hidden), ids[:, 1:][scored], reduction="none")
+    head = net.get_output_embeddings()
+    assert head is not None
+    losses = F.cross_entropy(head(hidden), ids[:, 1:][scored], reduction="none")
     share = weight[:, 1:][scored]
     return (losses * share).sum() / share.sum()
 
