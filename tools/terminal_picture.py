@@ -16,9 +16,10 @@ def main() -> None:
     parser.add_argument("study", type=Path)
     parser.add_argument("ledger", type=Path)
     parser.add_argument("out", type=Path)
+    parser.add_argument("--scale")
     given = parser.parse_args()
     recorder = Console(width=100, record=True, highlight=False, force_terminal=True)
-    terminal.show_report(build(load(given.study), Ledger(given.ledger)), recorder)
+    terminal.show_report(build(load(given.study, given.scale), Ledger(given.ledger)), recorder)
     recorder.save_svg(str(given.out), title=f"netgain report {given.study}")
 
 
