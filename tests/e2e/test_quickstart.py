@@ -134,11 +134,12 @@ def test_a_changed_default_is_drift_and_refused(ledger: Path) -> None:
         (path / "record.json").write_text(sealed)
 
 
-def test_kill_nine_at_random_moments_changes_nothing(ledger: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kills", [4, pytest.param(10, marks=pytest.mark.slow)])
+def test_kill_nine_at_random_moments_changes_nothing(ledger: Path, tmp_path: Path, kills: int) -> None:
     undisturbed = {name: (path / "items.parquet").read_bytes() for name, path in runs(ledger).items()}
-    draw = random.Random(5)
+    draw = random.Random(kills)
     command = [sys.executable, "-m", "netgain", "run", str(STUDY), "--scale", "tiny", "--ledger", str(tmp_path / "k")]
-    for _ in range(4):
+    for _ in range(kills):
         process = subprocess.Popen(
             command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
         )
@@ -183,7 +184,7 @@ def test_a_broken_data_line_is_named_and_the_ledger_stays_whole(tmp_path: Path) 
     (tmp_path / "rows.jsonl").write_text("\n".join(rows) + "\n")
     study = tmp_path / "study.yaml"
     source = "{kind: jsonl, path: rows.jsonl, prompt: q, answer: a}"
-    study.write_text(re.sub(r"(sources:\n\s+nli: )\{.*\}", rf"\g<1>{source}", STUDY.read_text()))
+    study.write_text(re.sub(r"(sources:\n\s+reviews: )\{.*\}", rf"\g<1>{source}", STUDY.read_text()))
     message = netgain("run", study, "--scale", "tiny", "--ledger", tmp_path / "ledger", code=2)
     assert "rows.jsonl" in message
     assert "17" in message
@@ -205,7 +206,7 @@ def test_python_and_the_command_line_are_the_same_objects(ledger: Path) -> None:
     assert ng.run(study, ledger) == 0
     judged = ng.verdicts(study, ledger)
     assert [(each.arm, each.versus, each.task) for each in judged] == [
-        ("sft", "base", "nli"),
+        ("sft", "base", "sentiment"),
         ("sft", "base", "english"),
     ]
     printed = json.loads(netgain("report", STUDY, "--scale", "tiny", "--ledger", ledger, "--json"))
