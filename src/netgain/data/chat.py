@@ -25,21 +25,43 @@ PROBE_ANSWER = "wibble"
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """An example as the model sees it: T ids, which of them are supervised, and how many were cut from the left."""
+    """An example as the model sees it: T ids, which of them are supervised, and how many were cut from the left.
+
+    Of the supervised ids the first `lead` and the last `end` belong to the template: what it puts before an answer
+    (the space behind a question) and what ends one.
+    """
 
     id: str
     ids: list[int]
     supervised: list[bool]
     truncated: int = 0
+    lead: int = 0
+    end: int = 0
+
+    @property
+    def content(self) -> list[bool]:
+        """Which of the ids are the answer's own text, (T,)."""
+        places = [i for i, on in enumerate(self.supervised) if on]
+        own = set(places[self.lead : len(places) - self.end])
+        return [i in own for i in range(len(self.ids))]
+
+    @property
+    def answer(self) -> list[int]:
+        """The supervised ids."""
+        return [i for i, on in zip(self.ids, self.supervised, strict=True) if on]
 
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """Rows ready for training, the ids of those dropped for their length, and how many lost part of their prompt."""
+    """Rows ready for training, the ids of those dropped for their length, and how many lost part of their prompt.
+
+    `index[i]` is which of the examples row i was.
+    """
 
     rows: list[Encoded]
     dropped: tuple[str, ...]
     cut: int
+    index: tuple[int, ...]
 
 
 class Template:
@@ -80,32 +102,57 @@ class Template:
         _, ids = self._parts(_with(turns, demonstrations), text)
         return ids + self._end if end else ids
 
-    def encode(self, example: Example, max_len: int, truncate: Truncate = "error") -> Encoded:
-        """`prompt + answer` of an example, the answer supervised; too long a row is an error or loses prompt."""
+    def encode(
+        self,
+        example: Example,
+        max_len: int,
+        truncate: Truncate = "error",
+        *,
+        demonstrations: Sequence[Example] = (),
+    ) -> Encoded:
+        """`prompt + answer` of an example, the answer supervised; too long a row is an error or loses prompt.
+
+        Demonstrations are answered before the question; the answer's ids are the same with and without them.
+        """
         if not example.answer.strip():
             raise UserError(f'row "{example.id}": its answer is empty, so no token of it is supervised.')
-        prompt, answer = self._parts(example.turns, example.answer)
+        prompt, answer = self._parts(_with(example.turns, demonstrations), example.answer)
         if not prompt:
             raise UserError(f'row "{example.id}": its prompt is empty, so nothing precedes the first answer token.')
+        lead = self._lead(answer)
         answer = answer + self._end
         excess = len(prompt) + len(answer) - max_len
         if excess > 0:
             prompt = self._shorten(prompt, excess, example.id, len(answer), max_len, truncate)
         return Encoded(
-            example.id, prompt + answer, [False] * len(prompt) + [True] * len(answer), truncated=max(excess, 0)
+            example.id,
+            prompt + answer,
+            [False] * len(prompt) + [True] * len(answer),
+            truncated=max(excess, 0),
+            lead=lead,
+            end=len(self._end),
         )
 
     def encode_all(self, examples: Sequence[Example], max_len: int, truncate: Truncate = "error") -> Encoding:
         """Every example encoded; with `drop`, rows longer than `max_len` are left out and named."""
         rows: list[Encoded] = []
+        index: list[int] = []
         dropped: list[str] = []
-        for example in examples:
+        for i, example in enumerate(examples):
             row = self.encode(example, max_len if truncate != "drop" else 2**31, truncate)
             if len(row.ids) > max_len:
                 dropped.append(example.id)
             else:
                 rows.append(row)
-        return Encoding(rows, tuple(dropped), sum(row.truncated > 0 for row in rows))
+                index.append(i)
+        return Encoding(rows, tuple(dropped), sum(row.truncated > 0 for row in rows), tuple(index))
+
+    def _lead(self, answer: list[int]) -> int:
+        """How many ids an answer has before its first visible character; a blank joined to a word is part of it."""
+        lead = 0
+        while lead < len(answer) and not str(self._tok.decode(answer[: lead + 1])).strip():
+            lead += 1
+        return lead
 
     def _shorten(
         self, prompt: list[int], excess: int, name: str, answer: int, max_len: int, truncate: Truncate

@@ -7,6 +7,7 @@ a View is all that tells autoregressive from masked-diffusion training.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -30,6 +31,8 @@ class View:
     weight: Tensor  # (N,) float32
     row: Tensor  # (N,) long, the row of this View that a scored position lies in
     counts: Tensor  # (B,) float32, each row's share of D
+    content: Tensor  # (N,) bool, the target is the answer's own text: no template token, none that ends the answer
+    origin: Tensor  # (B,) long, where each row stands in the training rows; -1 for a row that is none of them
     causal: bool
 
     @property
@@ -53,6 +56,8 @@ class View:
             weight=self.weight[chosen],
             row=scored.nonzero()[:, 0],
             counts=self.counts[pick],
+            content=self.content[chosen],
+            origin=self.origin[pick],
             causal=self.causal,
         )
 
@@ -69,17 +74,28 @@ class View:
 class Autoregressive:
     """Next-token prediction: the state at t is scored when token t + 1 is supervised."""
 
-    def view(self, batch: Sequence[Encoded], pad_id: int, generator: torch.Generator) -> View:
-        """The View of one optimiser step. Nothing is corrupted here, so the generator is left untouched."""
+    def view(
+        self,
+        batch: Sequence[Encoded],
+        pad_id: int,
+        generator: torch.Generator,
+        origin: Sequence[int] | np.ndarray | None = None,
+    ) -> View:
+        """The View of one optimiser step. Nothing is corrupted here, so the generator is left untouched.
+
+        `origin` (B,) says which training rows these are, for whoever remembers something about them.
+        """
         length = max(len(row.ids) for row in batch)
         ids = torch.full((len(batch), length), pad_id, dtype=torch.long)
         attention = torch.zeros(len(batch), length, dtype=torch.bool)
         supervised = torch.zeros(len(batch), length, dtype=torch.bool)
+        content = torch.zeros(len(batch), length, dtype=torch.bool)
         for i, row in enumerate(batch):
             n = len(row.ids)
             ids[i, :n] = torch.tensor(row.ids)
             attention[i, :n] = True
             supervised[i, :n] = torch.tensor(row.supervised)
+            content[i, :n] = torch.tensor(row.content)
         _check_mask(batch, supervised, attention)
         scored = torch.zeros_like(supervised)
         scored[:, :-1] = supervised[:, 1:]
@@ -92,6 +108,8 @@ class Autoregressive:
             weight=torch.ones(len(targets)),
             row=scored.nonzero()[:, 0],
             counts=scored.sum(1).float(),
+            content=content[:, 1:][scored[:, :-1]],
+            origin=torch.full((len(batch),), -1) if origin is None else torch.as_tensor(origin, dtype=torch.long),
             causal=True,
         )
 

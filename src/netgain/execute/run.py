@@ -180,8 +180,9 @@ def views(run: Run, prepared: Prepared, lm: LM) -> Callable[[int], View]:
     family = Autoregressive()
 
     def view(k: int) -> View:
-        rows = [learned[i] for i in order.step(k, lengths)]
-        return family.view(rows, lm.pad_id, torch_stream(run.seed, f"corruption/{k}"))
+        chosen = order.step(k, lengths)
+        rows = [learned[i] for i in chosen]
+        return family.view(rows, lm.pad_id, torch_stream(run.seed, f"corruption/{k}"), chosen)
 
     return view
 
