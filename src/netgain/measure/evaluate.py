@@ -14,13 +14,17 @@ import torch
 from netgain.data.chat import Template
 from netgain.data.source import Example
 from netgain.errors import UserError
+from netgain.judges._base import Bench
 from netgain.ledger.items import Item
+from netgain.measure import dialogue
 from netgain.measure.batches import in_batches
 from netgain.models.generate import generate
 from netgain.models.lm import LM
+from netgain.models.load import cache_folder
 from netgain.models.score import label_logprobs, token_nll
 from netgain.spec.plugin import TaskPlugin
 from netgain.tasks._base import (
+    Converse,
     Generate,
     Generated,
     Likelihood,
@@ -33,6 +37,7 @@ from netgain.tasks._base import (
     Task,
     tasks_of,
 )
+from netgain.tasks._dialogue import Dialogue
 
 Progress = Callable[[int, int], object]
 
@@ -93,6 +98,13 @@ def evaluate(
 
     session = Session(lm, template, batch, on_rows)
     for each in asked:
+        if talks := [request for request in each.requests if isinstance(request, Converse)]:
+            bench = Bench(folder, cache_folder() / "judges", str(lm.device))
+            yield from dialogue.items(
+                lm, template, batch, bench, each.name, each.task, each.examples, talks, checkpoint
+            )
+            on_rows(len(each.examples))
+            continue
         for example, measured in zip(each.examples, _measure(session, each), strict=True):
             yield from _items(each, checkpoint, example, measured)
 
@@ -118,6 +130,8 @@ def _ask(name: str, task: Task, template: Template, folder: Path | None) -> Aske
     examples = task.examples(folder)
     requests = task.requests(examples, folder)
     written = [request for request in requests if isinstance(request, Generate)]
+    if isinstance(task, Dialogue):
+        dialogue.check(task, template, examples, folder)
     return Asked(name, task, examples, requests, _budget(template, name, written) if written else 0)
 
 

@@ -88,3 +88,9 @@ class TermPlugin(Plugin):
     """One term of an objective (see `netgain.objectives.terms`)."""
 
     family = "netgain.objectives.terms"
+
+
+class JudgePlugin(Plugin):
+    """A model, or a rule, that gives a score to a written answer (see `netgain.judges`)."""
+
+    family = "netgain.judges"

@@ -51,7 +51,23 @@ class Nll:
     text: str
 
 
-Request = Generate | Likelihood | Nll
+@dataclass(frozen=True, slots=True)
+class Converse:
+    """Answer the questions one after another, each behind the model's own answers so far, `samples` times over.
+
+    Temperature 0 is greedy and makes one conversation. `key` numbers the random stream, so that the same question is
+    answered with the same random numbers by every model.
+    """
+
+    questions: tuple[str, ...]
+    key: int
+    temperature: float
+    top_p: float | None
+    samples: int
+    max_new_tokens: int
+
+
+Request = Generate | Likelihood | Nll | Converse
 
 
 @dataclass(frozen=True, slots=True)
