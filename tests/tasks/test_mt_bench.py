@@ -28,8 +28,6 @@ CHATML = (
 )
 REFUSE = "{% if messages|length > 2 %}{{ raise_exception('one turn only') }}{% endif %}"
 SINGLE = REFUSE + CHATML
-    "{% for", "{% if messages|length > 2 %}{{ raise_exception('one turn only') }}{% endif %}{% for", 1
-)
 QUESTIONS = [
     {"question_id": 81, "category": "writing", "turns": ["Write a line.", "Now rhyme it."]},
     {"question_id": 101, "category": "math", "turns": ["1+1?", "And 2+2?"], "reference": ["two", "four"]},
