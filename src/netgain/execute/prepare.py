@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from netgain.data.mix import Mixture, mix
+from netgain.data.order import Order
 from netgain.data.overlap import overlap
 from netgain.data.show import facts, report, segments
 from netgain.data.source import Example, read
@@ -60,6 +61,11 @@ def rows_of(run: Run, folder: Path | None) -> Rows:
     for name, measured in evaluation.items():
         require_disjoint(train=train, dev=dev, **{name: measured})
     return Rows(train, dev, evaluation, mixture, excluded)
+
+
+def order_of(run: Run, rows: int) -> Order:
+    """Which of its training rows a run sees at which step."""
+    return Order(rows, run.optim.batch, int(stream(run.seed, "order").integers(2**63)))
 
 
 def template_of(run: Run, lm: "LM") -> "Template":

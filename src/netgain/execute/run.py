@@ -14,19 +14,18 @@ from safetensors import SafetensorError
 
 from netgain.adapters.method import Adapter, Method
 from netgain.data.chat import Encoded, Template
-from netgain.data.order import Order
 from netgain.data.view import Autoregressive, View
 from netgain.errors import UserError
 from netgain.execute import env
 from netgain.execute.events import Emit, Event
-from netgain.execute.prepare import Prepared, prepare, template_of
+from netgain.execute.prepare import Prepared, order_of, prepare, template_of
 from netgain.ledger.files import storage_error
 from netgain.ledger.items import Item, read
 from netgain.ledger.store import RunFolder
 from netgain.measure.evaluate import check, evaluate
 from netgain.models.lm import LM
 from netgain.models.load import load
-from netgain.spec.identity import FORMAT, stored, stream, torch_stream
+from netgain.spec.identity import FORMAT, stored, torch_stream
 from netgain.spec.run import Run, Runtime
 from netgain.spec.study import Planned
 from netgain.tasks._base import tasks_of
@@ -176,7 +175,7 @@ def views(run: Run, prepared: Prepared, lm: LM) -> Callable[[int], View]:
     """step k -> its View: rows by the stream "order", corruption by the stream "corruption" of that step."""
     learned = prepared.train.rows
     lengths = [len(row.ids) for row in learned]
-    order = Order(len(learned), run.optim.batch, int(stream(run.seed, "order").integers(2**63)))
+    order = order_of(run, len(learned))
     family = Autoregressive()
 
     def view(k: int) -> View:
