@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 
 from pydantic import NonNegativeInt, PositiveInt
 
+from netgain.data.demonstrations import demonstrations
 from netgain.data.source import Example, Turn, digest, read
 from netgain.errors import UserError
 from netgain.ledger.items import higher_is_better
@@ -286,23 +287,6 @@ def tasks_of(plugins: Mapping[str, TaskPlugin]) -> dict[str, Task]:
             raise UserError(f'task {name}: "{plugin.kind}" is no task class; derive it from netgain.tasks._base.Task.')
         tasks[name] = plugin
     return tasks
-
-
-def demonstrations(example: Example, pool: Sequence[Example], shots: int, seed: int) -> tuple[Example, ...]:
-    """`shots` rows of the pool, of different groups and none of the example's: the same for this example ever after."""
-    if not shots:
-        return ()
-    groups, shown = {example.group}, list[Example]()
-    for i in stream(seed, f"shots/{example.id}").permutation(len(pool)):
-        if pool[i].group not in groups:
-            groups.add(pool[i].group)
-            shown.append(pool[i])
-        if len(shown) == shots:
-            return tuple(shown)
-    raise UserError(
-        f'"{example.id}" is to be shown {shots} demonstrations of different groups and there are {len(shown)}; '
-        "give more training rows or fewer shots."
-    )
 
 
 def row(name: str, prompt: str, answer: str, group: str | None = None, **meta: str) -> Example:
