@@ -7,7 +7,7 @@ loads them all, stays light.
 
 import importlib
 from pathlib import Path
-from typing import Any, ClassVar, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict
 
@@ -88,6 +88,22 @@ class TermPlugin(Plugin):
     """One term of an objective (see `netgain.objectives.terms`)."""
 
     family = "netgain.objectives.terms"
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """The references that it compares with, by name."""
+        return frozenset()
+
+    @property
+    def reads(self) -> Literal["mean", "hidden"]:
+        """What it takes from them: H + 1 numbers a token, or the hidden states."""
+        return "hidden"
+
+
+class ReferencePlugin(Plugin):
+    """Who else scores the rows that are learned from (see `netgain.objectives.references`)."""
+
+    family = "netgain.objectives.references"
 
 
 class JudgePlugin(Plugin):

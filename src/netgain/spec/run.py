@@ -12,7 +12,11 @@ from pydantic import (
     model_validator,
 )
 
-from netgain.spec.plugin import Frozen, MethodPlugin, TaskPlugin, TermPlugin
+from netgain.errors import did_you_mean
+from netgain.spec.plugin import Frozen, MethodPlugin, ReferencePlugin, TaskPlugin, TermPlugin
+
+BASE = "base"
+"""The reference that every run has: its own model with the adapter switched off."""
 
 
 class SpecError(ValueError):
@@ -108,7 +112,8 @@ class DataSpec(Frozen):
     """What is learned from: named sources, their mixture, and what is held out for choosing a checkpoint.
 
     `mixture` gives each source's share of `rows`; without it every row of every source is used once.
-    `dev` is a fraction (below 1) or a number of rows, held out by group.
+    `dev` is a fraction (below 1) or a number of rows, held out by group from all sources together; the same rows for
+    every seed of a run.
     """
 
     sources: dict[str, Source] = Field(min_length=1)
@@ -140,16 +145,73 @@ class Schedule(Frozen):
     decay: float = Field(default=1.0, ge=0, le=1)
 
 
+class Ratio(Frozen):
+    """w = ratio * EMA(|raw of `to`|) / EMA(|raw of this term|), at most `maximum`; 0 until both have been seen once.
+
+    So a term whose scale nobody knows weighs `ratio` times as much as the other. No gradient goes through it.
+    """
+
+    ratio: float = Field(gt=0)
+    to: str = "ce"
+    decay: float = Field(default=0.9, ge=0, lt=1)
+    maximum: float = Field(default=100.0, gt=0)
+
+
+class Learned(Frozen):
+    """w = maximum * sigmoid(theta), where every so many steps theta descends the cross-entropy of a dev batch:
+    d CE_dev / dw = -(g_dev . g_term), to first order in the step size."""
+
+    maximum: float = Field(gt=0)
+    initial: float = Field(gt=0)
+    every: PositiveInt = 10
+    learning_rate: float = Field(default=0.05, gt=0)
+
+    @model_validator(mode="after")
+    def _inside(self) -> "Learned":
+        if self.initial >= self.maximum:
+            raise SpecError("must lie below `maximum`", "initial")
+        return self
+
+
+class Budget(Frozen):
+    """A weight that holds the term near `target`: w <- w * (1 + gain * clip((raw - target) / target, -0.2, 0.2))."""
+
+    target: float = Field(gt=0)
+    initial: float = Field(default=0.1, gt=0)
+    gain: float = Field(default=0.1, gt=0, le=1)
+    maximum: float = Field(default=100.0, gt=0)
+
+
+Weight = float | Schedule | Ratio | Learned | Budget
+
+
+class Last(Frozen):
+    """The last so many of each row's own scored tokens; a shorter row gives all it has."""
+
+    last: PositiveInt
+
+
+class Share(Frozen):
+    """A random share of the scored tokens, drawn anew at every step."""
+
+    share: float = Field(gt=0, lt=1)
+
+
+Tokens = Literal["all", "content"] | Last | Share
+
+
 Task = SerializeAsAny[Annotated[TaskPlugin, BeforeValidator(TaskPlugin.parse)]]
 Method = SerializeAsAny[Annotated[MethodPlugin, BeforeValidator(MethodPlugin.parse)]]
 Term = SerializeAsAny[Annotated[TermPlugin, BeforeValidator(TermPlugin.parse)]]
+Reference = SerializeAsAny[Annotated[ReferencePlugin, BeforeValidator(ReferencePlugin.parse)]]
 
 
 class Weighted(Frozen):
-    """One named term of the objective with its weight."""
+    """One named term of the objective with its weight, and which of the scored tokens it sees."""
 
     term: Term
-    weight: float | Schedule = 1.0
+    weight: Weight = 1.0
+    tokens: Tokens = "all"
 
     @model_validator(mode="before")
     @classmethod
@@ -189,9 +251,21 @@ class Run(Frozen):
     optim: OptimSpec
     dev: DevSpec = DevSpec()
     tasks: dict[str, Task] = Field(min_length=1)
+    references: dict[str, Reference] = Field(default_factory=dict)
     seed: int = 0
 
-    @field_validator("tasks", "objective")
+    @model_validator(mode="after")
+    def _terms_name_references(self) -> "Run":
+        known = {BASE, *self.references}
+        for name, weighted in self.objective.items():
+            for missing in sorted(weighted.term.needs - known):
+                message = f'"{missing}" is no reference.{did_you_mean(missing, known)} Declare it under `references`.'
+                raise SpecError(message, "objective", name, "term", "reference")
+        if BASE in self.references and self.references[BASE].kind != BASE:
+            raise SpecError('"base" is always the model without its adapter; choose another name', "references", BASE)
+        return self
+
+    @field_validator("tasks", "objective", "references")
     @classmethod
     def _plain_names(cls, value: dict[str, Any]) -> dict[str, Any]:
         for name in value:
@@ -199,9 +273,21 @@ class Run(Frozen):
                 raise SpecError("a name is letters, digits, - and _", name)
         return value
 
+    @field_validator("objective")
+    @classmethod
+    def _ratios_name_terms(cls, value: dict[str, Weighted]) -> dict[str, Weighted]:
+        for name, each in value.items():
+            if isinstance(each.weight, Ratio) and each.weight.to not in set(value) - {name}:
+                raise SpecError(f'"{each.weight.to}" is no other term of the objective', name, "weight", "to")
+        return value
+
 
 class Runtime(Frozen):
-    """Where and how a run executes. Nothing here may change its result, so nothing here enters the sig."""
+    """Where and how a run executes. Nothing here may change its result, so nothing here enters the sig.
+
+    `teacher_dtype` is how a reference's numbers are kept on disk. float32 loses nothing; bfloat16 halves the size and
+    keeps three digits of each, so results differ in about the third digit of the distillation term.
+    """
 
     device: str = "auto"
     micro_batch: PositiveInt | None = None
@@ -209,4 +295,5 @@ class Runtime(Frozen):
     chunk: PositiveInt = 256
     threads: PositiveInt | None = None
     gradient_checkpointing: bool = False
+    teacher_dtype: Literal["float32", "bfloat16"] = "float32"
     checkpoint_seconds: float = Field(default=30.0, ge=0)

@@ -1,0 +1,1 @@
+"""Who else scores the rows that are learned from: one file a kind."""

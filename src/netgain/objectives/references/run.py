@@ -1,0 +1,62 @@
+"""A finished run of a ledger: its model with the adapter that it learned."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from netgain.errors import UserError
+from netgain.ledger.store import Ledger, RunFolder
+from netgain.objectives.references._base import Host, Reference
+
+if TYPE_CHECKING:
+    from netgain.models.lm import LM
+
+FOLDERS = {"final": "adapter", "best": "adapter-best"}
+
+
+class FinishedRun(Reference):
+    """p_ref = p_run on the same tokens.
+
+    run         the run's folder, or its sig (or the beginning of it) in this ledger
+    checkpoint  final, or the best on the dev rows
+    """
+
+    kind: Literal["run"] = "run"
+    run: str
+    checkpoint: Literal["final", "best"] = "final"
+
+    @property
+    def own(self) -> bool:
+        return False
+
+    def found(self, ledger: Path, folder: Path | None) -> RunFolder:
+        """The run's folder, which must be that of a finished run."""
+        place = (folder or Path()) / Path(self.run).expanduser()
+        run = Ledger(place.parents[1]).run(place.name) if place.is_dir() else Ledger(ledger).find(self.run)
+        if run.state() != "done":
+            raise UserError(f"{run.path}: this run is {run.state()}; only a finished one can be a reference.")
+        if not (run.path / FOLDERS[self.checkpoint]).is_dir():
+            raise UserError(f"{run.path}: this run kept no {self.checkpoint} adapter.")
+        return run
+
+    def stamp(self, ledger: Path, folder: Path | None) -> Any:
+        run, kept = self.found(ledger, folder), f"{FOLDERS[self.checkpoint]}/"
+        return [run.sig, {name: sha for name, sha in run.record()["files"].items() if name.startswith(kept)}]
+
+    @contextmanager
+    def lm(self, host: Host) -> "Iterator[LM]":
+        from netgain.adapters.method import Method
+        from netgain.models.load import load
+        from netgain.objectives.references.model import require_same_tokens
+        from netgain.spec.identity import torch_stream
+        from netgain.spec.run import Run
+
+        run = self.found(host.ledger, host.folder)
+        run.verify()
+        spec = Run.model_validate(run.json("spec.json")["run"])
+        other = load(spec.model, host.lm.device)
+        require_same_tokens(host.lm, other)
+        assert isinstance(spec.method, Method)
+        spec.method.attach(other, torch_stream(spec.seed, "init")).load(run.path / FOLDERS[self.checkpoint])
+        yield other
