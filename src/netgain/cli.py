@@ -87,12 +87,13 @@ def report(
     scale: Scale = None,
     ledger: LedgerDir = DEFAULT_LEDGER,
     out: Annotated[Path | None, typer.Option(help="Folder for the report (default: in the ledger).")] = None,
+    figures: Annotated[Path | None, typer.Option(help="Folder for every chart as SVG.")] = None,
+    price: Annotated[float | None, typer.Option(min=0, help="Price of an hour of the machine, to show costs.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Say what was gained and what was forgotten, from the ledger alone."""
+    """Say what was gained and what was forgotten, from the ledger alone; write HTML, Markdown, LaTeX and Parquet."""
     from netgain.ledger.store import Ledger
     from netgain.report.study import build
-    from netgain.report.terminal import show_report
     from netgain.spec.load import load
 
     asked = load(study, scale)
@@ -100,9 +101,33 @@ def report(
     if as_json:
         _print_json(made.to_json())
         return
-    path = made.write((out or Path(ledger) / "reports") / asked.key)
+    from netgain.report.paper import write_all
+    from netgain.report.terminal import show_report
+
+    path = write_all(made, Ledger(ledger), (out or Path(ledger) / "reports") / asked.key, figures, price)
     show_report(made)
     print(f"report: {path}")
+
+
+@app.command()
+def verify(
+    report_file: Annotated[Path, typer.Argument(metavar="REPORT", help="A report.html.")],
+    ledger: Annotated[
+        Path | None, typer.Option(help="Folder that holds the runs (default: where the report says it was).")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Recompute every number and figure of a report from the ledger; exit 1 naming any that does not hold."""
+    from netgain.report.verify import verify as recompute
+
+    found = recompute(report_file, ledger)
+    if as_json:
+        _print_json(found.to_json())
+    else:
+        for problem in found.problems:
+            print(problem.sentence())
+        print(found.sentence())
+    sys.exit(1 if found.problems else 0)
 
 
 @app.command(name="show-data")
@@ -291,3 +316,29 @@ def power(
         from netgain.report.terminal import console
 
         made.render(console())
+
+
+@app.command(name="train-judge")
+def train_judge(
+    pairs: Annotated[str, typer.Argument(help="Preference pairs (.json, .jsonl): prompt, chosen, rejected.")],
+    out: Annotated[Path, typer.Argument(help="Folder to write; must not exist.")],
+    encoder: Annotated[str, typer.Option(help="minilm, tiny-mlm, a folder, or a hub id.")] = "minilm",
+    epochs: Annotated[int, typer.Option(min=1)] = 3,
+    batch: Annotated[int, typer.Option(min=1, help="Pairs a step.")] = 8,
+    learning_rate: Annotated[float, typer.Option(min=0)] = 3e-5,
+    max_len: Annotated[int, typer.Option(min=8, help="Tokens of a conversation that the judge reads.")] = 256,
+    held_out: Annotated[float, typer.Option(min=0, help="Share (or number) of the pairs that test it.")] = 0.2,
+    seed: int = 0,
+    device: str = "cpu",
+    as_json: Json = False,
+) -> None:
+    """Train a small reward model on preference pairs, and say how far its word can be trusted."""
+    from netgain.execute.judge import train_judge as train
+    from netgain.training.judge import Plan
+
+    plan = Plan(epochs=epochs, batch=batch, learning_rate=learning_rate, max_len=max_len, seed=seed)
+    made = train(pairs, out, encoder, plan, held_out, device)
+    if as_json:
+        _print_json(made.to_json())
+    else:
+        made.show()

@@ -59,7 +59,7 @@ class RewardModel:
         if net.config.num_labels != 1:
             raise UserError(f"{name}: has {net.config.num_labels} outputs; a reward model has one.")
         positions = getattr(net.config.get_text_config(), "max_position_embeddings", None)
-        self.positions: int = positions or 2**31
+        self.positions: int = min(positions or 2**31, tok.model_max_length or 2**31)
         known = [i for i in (tok.pad_token_id, tok.eos_token_id) if isinstance(i, int)]
         self.pad = known[0] if known else 0
         net.config.pad_token_id = self.pad
