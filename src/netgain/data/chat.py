@@ -74,7 +74,7 @@ class Template:
     """
 
     def __init__(self, tok: "PreTrainedTokenizerBase", chat: bool = True, name: str = "") -> None:
-        self._tok = tok
+        self.tok = tok
         self._eos = tok.eos_token_id if isinstance(tok.eos_token_id, int) else None
         self._name = name or tok.name_or_path or "the model"
         source = tok.get_chat_template() if chat and tok.chat_template else None
@@ -150,7 +150,7 @@ class Template:
     def _lead(self, answer: list[int]) -> int:
         """How many ids an answer has before its first visible character; a blank joined to a word is part of it."""
         lead = 0
-        while lead < len(answer) and not str(self._tok.decode(answer[: lead + 1])).strip():
+        while lead < len(answer) and not str(self.tok.decode(answer[: lead + 1])).strip():
             lead += 1
         return lead
 
@@ -171,7 +171,7 @@ class Template:
         return prompt[:opening] + prompt[opening + excess :]
 
     def _ids(self, text: str) -> list[int]:
-        ids: list[int] = self._tok.encode(text, add_special_tokens=False)
+        ids: list[int] = self.tok.encode(text, add_special_tokens=False)
         return ids if self.mode == "chat" else self._opening + ids
 
     def _parts(self, turns: Sequence[Turn], text: str) -> tuple[list[int], list[int]]:
@@ -186,8 +186,8 @@ class Template:
         before, together = self._ids(prompt), self._ids(body)
         if together[: len(before)] == before:
             return before, together[len(before) :]
-        apart: list[int] = self._tok.encode(body[len(prompt) :], add_special_tokens=False)
-        if self._tok.decode(before + apart) != self._tok.decode(together):
+        apart: list[int] = self.tok.encode(body[len(prompt) :], add_special_tokens=False)
+        if self.tok.decode(before + apart) != self.tok.decode(together):
             raise UserError(
                 f'{self._name}: its tokenizer joins the prompt and the answer "{text[:40]}" into one token; end the '
                 "prompt differently (a colon, a line break)."
@@ -206,7 +206,7 @@ class Template:
 
         messages = [{"role": turn.role, "content": turn.text} for turn in turns]
         try:
-            rendered = self._tok.apply_chat_template(
+            rendered = self.tok.apply_chat_template(
                 messages, tokenize=False, add_generation_prompt=unanswered, **self._variables
             )
         except TemplateError as error:
@@ -230,10 +230,10 @@ class Template:
                 "end where the answer begins; give model.chat_template, or set model.template: plain."
             )
         tail = whole[whole.rindex(PROBE_ANSWER) + len(PROBE_ANSWER) :]
-        special = set(self._tok.all_special_ids) | {
-            i for i, token in self._tok.added_tokens_decoder.items() if token.special
+        special = set(self.tok.all_special_ids) | {
+            i for i, token in self.tok.added_tokens_decoder.items() if token.special
         }
-        ids: list[int] = self._tok.encode(tail, add_special_tokens=False)
+        ids: list[int] = self.tok.encode(tail, add_special_tokens=False)
         for place, i in enumerate(ids):
             if i in special:
                 return tail, ids[: place + 1]

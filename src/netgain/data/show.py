@@ -74,16 +74,31 @@ def _quantiles(lengths: np.ndarray) -> dict[str, int]:
     return {name: int(np.quantile(lengths, q, method="higher")) for name, q in QUANTILES.items()}
 
 
-def report(tok: "PreTrainedTokenizerBase", encoding: Encoding, found: Mapping[str, Any], n: int) -> RenderableType:
-    """What `netgain show-data` prints: n rows, then the tables of `facts`."""
-    return Group(*_report(tok, encoding, found, n))
+def report(
+    tok: "PreTrainedTokenizerBase",
+    encoding: Encoding,
+    found: Mapping[str, Any],
+    n: int,
+    taught: Mapping[str, Encoded] | None = None,
+) -> RenderableType:
+    """What `netgain show-data` prints: n rows, a row as each of the references in `taught` reads it, and the tables of
+    `facts`."""
+    return Group(*_report(tok, encoding, found, n, taught or {}))
 
 
 def _report(
-    tok: "PreTrainedTokenizerBase", encoding: Encoding, found: Mapping[str, Any], n: int
+    tok: "PreTrainedTokenizerBase",
+    encoding: Encoding,
+    found: Mapping[str, Any],
+    n: int,
+    taught: Mapping[str, Encoded],
 ) -> Iterator[RenderableType]:
     for text in render_examples(tok, encoding.rows, n):
         yield text
+        yield Text()
+    for name, row in taught.items():
+        yield Text(f'What the reference "{name}" reads before it scores the same answer:', style="bold")
+        yield from render_examples(tok, [row], 1)
         yield Text()
     yield Text.assemble("Coloured: ", ("learned", LEARNED), ". Everything else is only read.")
     length, answer = found["length"], found["answer_length"]

@@ -33,7 +33,7 @@ def export_run(folder: RunFolder, out: Path, *, merged: bool, checkpoint: str) -
     lm = load(run.model)
     adapter = method.attach(lm, torch_stream(run.seed, "init"))
     adapter.load(source)
-    template = template_of(run, lm)
+    template = template_of(run.model, lm.tok)
     probes = [
         template.prompt(example.turns)
         for task in tasks_of(run.tasks).values()

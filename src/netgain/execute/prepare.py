@@ -1,7 +1,7 @@
 """From a run's data spec to encoded rows: read, split by group, mix, render; and a summary for the record."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,31 +13,47 @@ from netgain.data.show import facts, report, segments
 from netgain.data.source import Example, read
 from netgain.data.split import require_disjoint, split
 from netgain.errors import UserError, did_you_mean
+from netgain.objectives.references._base import Reference
 from netgain.report.terminal import console
 from netgain.spec.identity import stream
-from netgain.spec.run import Run
+from netgain.spec.run import ModelSpec, Run
 from netgain.spec.study import Study, expand
 from netgain.tasks._base import tasks_of
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
     from netgain.data.chat import Encoded, Encoding, Template
-    from netgain.models.lm import LM
+
+UNLIMITED = 2**31
+
+DEV_SEED = 0
+"""Which groups are held out depends on their names alone."""
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """What is learned from, what chooses the checkpoint, and what the record says about both."""
+    """What is learned from, what chooses the checkpoint, and what the record says about both.
+
+    `examples[i]` is the training row i as it was read, and `sources[i]` names its source; `pools` has all rows of each
+    source that may be shown as demonstrations.
+    """
 
     train: "Encoding"
     dev: "list[Encoded]"
     summary: dict[str, Any]
+    examples: list[Example]
+    sources: list[str]
+    pools: Mapping[str, list[Example]]
 
 
 @dataclass(frozen=True)
 class Rows:
-    """The examples of a run, and how they came to be."""
+    """The examples of a run, and how they came to be: `train` is drawn from `pools`, row i from `sources[i]`."""
 
     train: list[Example]
+    sources: list[str]
+    pools: Mapping[str, list[Example]]
     dev: list[Example]
     evaluation: Mapping[str, list[Example]]
     mixture: Mixture
@@ -45,22 +61,24 @@ class Rows:
 
 
 def rows_of(run: Run, folder: Path | None) -> Rows:
-    """The same for every arm that shares data, tasks and seed; no training row is of an evaluation row's group."""
+    """The same for every arm that shares data and tasks; no training row is of an evaluation row's group.
+
+    What is held out is the same for every seed, so that seeds are compared on one dev set and share their teachers;
+    which of the other rows a mixture draws is the seed's.
+    """
     evaluation = {name: task.examples(folder) for name, task in tasks_of(run.tasks).items()}
     taken = {example.group for found in evaluation.values() for example in found}
-    dev: list[Example] = []
-    pools: dict[str, list[Example]] = {}
-    excluded = 0
-    for name, source in run.data.sources.items():
-        found = read(source, folder)
-        free = [example for example in found if example.group not in taken]
-        excluded += len(found) - len(free)
-        pools[name], held_out = split(free, run.data.dev, run.seed)
-        dev += held_out
+    read_rows = {name: read(source, folder) for name, source in run.data.sources.items()}
+    free = {name: [row for row in found if row.group not in taken] for name, found in read_rows.items()}
+    excluded = sum(map(len, read_rows.values())) - sum(map(len, free.values()))
+    _, dev = split([row for found in free.values() for row in found], run.data.dev, DEV_SEED)
+    held_out = {row.group for row in dev}
+    pools = {name: [row for row in found if row.group not in held_out] for name, found in free.items()}
     train, mixture = mix(pools, run.data.mixture, run.data.rows, stream(run.seed, "mixture"))
     for name, measured in evaluation.items():
         require_disjoint(train=train, dev=dev, **{name: measured})
-    return Rows(train, dev, evaluation, mixture, excluded)
+    sources = [name for name, drawn in mixture.drawn.items() for _ in range(drawn)]
+    return Rows(train, sources, pools, dev, evaluation, mixture, excluded)
 
 
 def order_of(run: Run, rows: int) -> Order:
@@ -68,14 +86,14 @@ def order_of(run: Run, rows: int) -> Order:
     return Order(rows, run.optim.batch, int(stream(run.seed, "order").integers(2**63)))
 
 
-def template_of(run: Run, lm: "LM") -> "Template":
-    """The one rendering that training and evaluation of a run share."""
+def template_of(model: ModelSpec, tok: "PreTrainedTokenizerBase") -> "Template":
+    """The one rendering that training, evaluation and every reference of a run share."""
     from netgain.data.chat import Template
 
-    return Template(lm.tok, chat=run.model.template == "chat", name=run.model.id)
+    return Template(tok, chat=model.template == "chat", name=model.id)
 
 
-def prepare(run: Run, template: "Template", lm: "LM", folder: Path | None) -> Prepared:
+def prepare(run: Run, template: "Template", folder: Path | None) -> Prepared:
     """Rows as token ids, with everything about them that a reader of the result will want to know."""
     rows = rows_of(run, folder)
     learned = template.encode_all(rows.train, run.data.max_len, run.data.truncate)
@@ -84,17 +102,64 @@ def prepare(run: Run, template: "Template", lm: "LM", folder: Path | None) -> Pr
         raise UserError("data: no row is left to learn from; raise data.max_len, or read more rows.")
     shared = overlap(train=rows.train, dev=rows.dev, **rows.evaluation)
     summary = {
-        **facts(lm.tok, learned, rows.mixture, shared),
+        **facts(template.tok, learned, rows.mixture, shared),
         "template": template.fingerprint,
         "dev": len(chosen.rows),
         "excluded": rows.excluded,
     }
-    return Prepared(learned, chosen.rows, summary)
+    examples, sources = [rows.train[i] for i in learned.index], [rows.sources[i] for i in learned.index]
+    return Prepared(learned, chosen.rows, summary, examples, sources, rows.pools)
+
+
+def references_of(run: Run) -> dict[str, Reference]:
+    """The declared references of a run, which knows its plugins by family only."""
+    found: dict[str, Reference] = {}
+    for name, plugin in run.references.items():
+        if not isinstance(plugin, Reference):
+            raise UserError(
+                f'reference {name}: "{plugin.kind}" is no reference class; derive it from '
+                "netgain.objectives.references._base.Reference."
+            )
+        found[name] = plugin
+    return found
+
+
+def shown_before(reference: Reference, prepared: Prepared, wanted: Sequence[int]) -> dict[int, tuple[Example, ...]]:
+    """The demonstrations that a reference gets before each of some training rows, from the row's own source."""
+    shown: dict[int, tuple[Example, ...]] = {}
+    for source, pool in prepared.pools.items():
+        rows = [i for i in wanted if prepared.sources[i] == source]
+        examples = [prepared.examples[i] for i in rows]
+        shown.update(zip(rows, reference.demonstrations(examples, pool), strict=True))
+    return shown
+
+
+def teacher_rows(
+    name: str, reference: Reference, prepared: Prepared, template: "Template", wanted: Sequence[int]
+) -> "list[Encoded]":
+    """Some training rows as a reference reads them: another prompt, but the very answer that the student learns."""
+    shown = shown_before(reference, prepared, wanted)
+    found: list[Encoded] = []
+    for i in wanted:
+        own = prepared.train.rows[i]
+        row = template.encode(prepared.examples[i], UNLIMITED, demonstrations=shown[i]) if shown[i] else own
+        if row.answer != own.answer:
+            raise UserError(
+                f'references.{name}: row "{own.id}": its answer is {_some(row.answer)} after demonstrations and '
+                f"{_some(own.answer)} without, so the two cannot be compared token by token; end the prompt "
+                "differently (a colon, a line break), or set model.template: plain."
+            )
+        found.append(row)
+    return found
+
+
+def _some(ids: Sequence[int]) -> str:
+    return ", ".join(map(str, ids[:6])) + (", ..." if len(ids) > 6 else "")
 
 
 def show(study: Study, arm: str | None, n: int, *, as_json: bool) -> None:
     """Print what `netgain show-data` prints: the rows of one arm as its model will see them."""
-    from netgain.models.load import load
+    from netgain.models.load import tokenizer
 
     learning = {each.name: each.run for each in expand(study) if each.run.method.learns}
     if arm is not None and arm not in learning:
@@ -102,21 +167,25 @@ def show(study: Study, arm: str | None, n: int, *, as_json: bool) -> None:
     if not learning:
         raise UserError(f"{study.name}: no arm learns, so no data is fed.")
     run = learning[arm or next(iter(learning))]
-    lm = load(run.model)
-    prepared = prepare(run, template_of(run, lm), lm, study.folder)
+    template = template_of(run.model, tokenizer(run.model))
+    prepared = prepare(run, template, study.folder)
+    taught = {
+        name: rows[0]
+        for name, reference in references_of(run).items()
+        if (rows := teacher_rows(name, reference, prepared, template, [0])) != prepared.train.rows[:1]
+    }
     if as_json:
-        print(json.dumps({**prepared.summary, "examples": _examples(lm, prepared, n)}, indent=1, ensure_ascii=False))
+        examples = [_decoded(template, row) for row in prepared.train.rows[:n]]
+        shown = {name: _decoded(template, row) for name, row in taught.items()}
+        print(json.dumps({**prepared.summary, "examples": examples, "references": shown}, indent=1, ensure_ascii=False))
     else:
-        console().print(report(lm.tok, prepared.train, prepared.summary, n))
+        console().print(report(template.tok, prepared.train, prepared.summary, n, taught))
 
 
-def _examples(lm: "LM", prepared: Prepared, n: int) -> list[dict[str, str]]:
-    parts = [segments(lm.tok, row) for row in prepared.train.rows[:n]]
-    return [
-        {
-            "id": row.id,
-            "text": "".join(text for text, _ in found),
-            "supervised": "".join(text for text, learned in found if learned),
-        }
-        for row, found in zip(prepared.train.rows, parts, strict=False)
-    ]
+def _decoded(template: "Template", row: "Encoded") -> dict[str, str]:
+    parts = segments(template.tok, row)
+    return {
+        "id": row.id,
+        "text": "".join(text for text, _ in parts),
+        "supervised": "".join(text for text, learned in parts if learned),
+    }

@@ -83,7 +83,7 @@ class Bench:
             return
         emit(Event(each.sig, "load", text="loading"))
         lm = self._model(each.run)
-        job = Job(each, folder, lm, template_of(each.run, lm), self.runtime, self.study_folder, emit)
+        job = Job(each, folder, lm, template_of(each.run.model, lm.tok), self.runtime, self.study_folder, emit)
         where = env.describe(device_of(self.runtime), torch.get_num_threads(), self.study_folder)
         folder.start({"format": FORMAT, "run": stored(each.run)}, where)
         try:
@@ -143,7 +143,7 @@ def perform(job: Job) -> str:
 def learn(job: Job, adapter: Adapter) -> tuple[Arm, Training, dict[str, Any]]:
     """Take the steps that are left, writing metrics, the best adapter and checkpoints on the way."""
     run, folder = job.run, job.folder
-    prepared = prepare(run, job.template, job.lm, job.study_folder)
+    prepared = prepare(run, job.template, job.study_folder)
     adapter.fingerprint()
     arm = Arm(job.each.sig, adapter, run.objective, run.optim)
     student = Solo(adapter)

@@ -1,9 +1,12 @@
 """From what a study file calls a model to an LM: embedded names, folders, GGUF files, hub ids, random tiny configs."""
 
 import hashlib
+import logging
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -12,7 +15,13 @@ import torch
 from huggingface_hub.utils import logging as hub_logging
 from safetensors import SafetensorError
 from torch import nn
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    modeling_gguf_pytorch_utils,
+)
 from transformers.utils import logging as transformers_logging
 
 from netgain.errors import UserError
@@ -23,12 +32,12 @@ from netgain.spec.run import ModelSpec
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 RANDOM = "config:"
 
+logger = logging.getLogger(__name__)
+
 
 def load(spec: ModelSpec, device: str | torch.device = "cpu") -> LM:
     """The frozen model that a spec names, on a device, verified to be a body with a linear head."""
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    hub_logging.set_verbosity_error()
+    _quiet()
     if spec.id.startswith(RANDOM):
         net, tok = tiny.build(spec.id.removeprefix(RANDOM), spec.config)
         _move(net, DTYPES[spec.dtype])
@@ -36,11 +45,36 @@ def load(spec: ModelSpec, device: str | torch.device = "cpu") -> LM:
         if spec.config:
             raise UserError(f'model.config: only a random model ("config:qwen3") takes a config, not {spec.id}.')
         net, tok = _pretrained(spec)
-    if spec.chat_template is not None:
-        tok.chat_template = _template(spec.chat_template)
+    _set_template(tok, spec)
     if spec.quantise is None:
         _move(net, torch.device(device))
     return wrap(net, tok, spec.id)
+
+
+def _quiet() -> None:
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    hub_logging.set_verbosity_error()
+
+
+def tokenizer(spec: ModelSpec) -> PreTrainedTokenizerBase:
+    """The tokenizer of the model that a spec names, with its chat template; no weight is read."""
+    _quiet()
+    if spec.id.startswith(RANDOM):
+        tok: Any = tiny.byte_tokenizer()
+    else:
+        place = _locate(spec.id)
+        try:
+            tok = AutoTokenizer.from_pretrained(place, revision=spec.revision, trust_remote_code=spec.trust_remote_code)
+        except (OSError, ValueError, KeyError, RuntimeError) as error:
+            raise UserError(f"{spec.id}: {_why(spec.id, place, error)}") from None
+    _set_template(tok, spec)
+    return tok
+
+
+def _set_template(tok: PreTrainedTokenizerBase, spec: ModelSpec) -> None:
+    if spec.chat_template is not None:
+        tok.chat_template = _template(spec.chat_template)
 
 
 def _move(net: nn.Module, where: torch.device | torch.dtype) -> None:
@@ -157,18 +191,29 @@ def from_gguf(file: Path) -> Path:
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=target.name, dir=target.parent))
+    _quiet()
+    logger.warning("converting %s, once", file.name)
     try:
         _convert(file, partial)
-        if not target.exists():
-            partial.rename(target)
+        _place(partial, target)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return target
 
 
+def _place(partial: Path, target: Path) -> None:
+    """Give a finished folder its name; when another process was faster, its folder stays."""
+    try:
+        partial.rename(target)
+    except OSError:
+        if not target.exists():
+            raise
+
+
 def _convert(file: Path, folder: Path) -> None:
     try:
-        net: Any = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float16)
+        with _no_bars():
+            net: Any = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float16)
         tok = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise UserError(f"{file}: this GGUF file cannot be read ({str(error).strip().splitlines()[0]}).") from None
@@ -177,6 +222,17 @@ def _convert(file: Path, folder: Path) -> None:
         del net.config.quantization_config
     net.save_pretrained(folder)
     tok.save_pretrained(folder)
+
+
+@contextmanager
+def _no_bars() -> Iterator[None]:
+    """The GGUF reader draws its progress bar whatever the library's verbosity says."""
+    names = vars(modeling_gguf_pytorch_utils)
+    bar, names["tqdm"] = names["tqdm"], lambda tensors, **_: tensors
+    try:
+        yield
+    finally:
+        names["tqdm"] = bar
 
 
 def _four_bit(dtype: torch.dtype) -> object:
