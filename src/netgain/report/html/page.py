@@ -1,0 +1,235 @@
+"""A report as a page: sections, the numbers they bound, the figures they drew, in one file that needs no network."""
+
+import base64
+import hashlib
+import importlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from netgain.errors import UserError
+from netgain.ledger.store import Ledger
+from netgain.report.frame import Frame
+from netgain.report.html.basis import Basis, rows_of
+from netgain.report.html.markup import element, joined, script_json
+from netgain.report.html.svg import NARROW, WIDE
+from netgain.report.jsonable import tree
+from netgain.report.study import Judged, Report
+from netgain.report.words import style_of
+
+FORMAT = 1
+"""Raised when a page of an older netgain can no longer be compared with a fresh one."""
+
+TONES = {"green": "good", "red": "bad", "yellow": "open"}
+
+Draw = Callable[[float], Markup]
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What an hour of the machine costs, given by whoever asks for the report."""
+
+    an_hour: float
+    currency: str = ""
+
+
+@dataclass
+class Page:
+    """What sections write on: each number leaves its basis here, each figure its drawing."""
+
+    report: Report
+    frame: Frame
+    price: Price | None = None
+    bases: dict[str, Basis] = field(default_factory=dict)
+    figures: dict[str, Draw] = field(default_factory=dict)
+    data: dict[str, Any] = field(default_factory=dict)
+    """What scripts of the page read, by name; verified like every number."""
+
+    # ---- numbers
+    def bind(self, identity: str, basis: Basis) -> str:
+        """Leave a number's basis; one identity means one basis."""
+        if self.bases.setdefault(identity, basis) != basis:
+            raise ValueError(f"{identity} is bound to two different things")
+        return identity
+
+    def number(self, identity: str, words: object, basis: Basis, kind: str = "") -> Markup:
+        """Words that rest on numbers: pointing at them, or reaching them by keyboard, says on which."""
+        return element(
+            "span",
+            words,
+            class_=f"bound {kind}".strip(),
+            data_bound=self.bind(identity, basis),
+            role="button",
+            tabindex="0",
+        )
+
+    def row(self, identity: str, cells: Sequence[object], basis: Basis, handle: int = 1) -> Markup:
+        """A table row that rests on one basis; the cell number `handle` is the one to point at."""
+        self.bind(identity, basis)
+        made: list[Markup] = []
+        for i, cell in enumerate(cells):
+            shown: object = "-" if cell is None else cell
+            if i == handle:
+                shown = element("span", shown, class_="bound", data_tip=identity, role="button", tabindex="0")
+            made.append(element("th", shown, scope="row") if i == 0 else element("td", shown))
+        return element("tr", made, data_bound=identity)
+
+    # ---- blocks
+    def paragraph(self, *children: object, kind: str | None = None) -> Markup:
+        return element("p", *children, class_=kind)
+
+    def table(self, caption: object, columns: Sequence[str], rows: Iterable[Markup]) -> Markup:
+        """A table that scrolls sideways inside its own box on narrow screens."""
+        head = element("thead", element("tr", [element("th", name, scope="col") for name in columns]))
+        made = element("table", element("caption", caption), head, element("tbody", rows))
+        return element("div", made, class_="scroll", tabindex="0", role="region", aria_label=_words(caption))
+
+    def figure(self, name: str, caption: object, draw: Draw, basis: Basis) -> Markup:
+        """A chart in two widths, of which the page shows the one that fits; also written by --figures."""
+        self.figures[name] = draw
+        wide = element("div", draw(WIDE), class_="wide")
+        narrow = element("div", draw(NARROW), class_="narrow")
+        identity = self.bind(f"figure/{name}", basis)
+        return element("figure", wide, narrow, element("figcaption", caption), data_bound=identity, id=f"fig-{name}")
+
+    def details(self, summary: object, *children: object) -> Markup:
+        return element("details", element("summary", summary), *children)
+
+    # ---- what sections ask
+    def tone(self, judged: Judged) -> str:
+        """good, bad or open: a class; the word itself always stands beside it."""
+        return TONES[style_of(judged)]
+
+    def rows(self, arms: Iterable[str], task: str, metric: str, checkpoint: str) -> str:
+        """Which rows of the ledger a number about these arms is made of."""
+        members = {m.folder.sig: m for arm in arms for m in self.frame.members[arm]}
+        return rows_of(list(members.values()), task, metric, checkpoint)
+
+    @cached_property
+    def metrics(self) -> dict[str, list[tuple[int | None, list[dict[str, Any]]]]]:
+        """arm -> (seed, metric rows) of each finished run that learned."""
+        return {
+            arm: [(m.seed, m.folder.metrics()) for m in members if m.record.get("steps")]
+            for arm, members in self.frame.members.items()
+        }
+
+
+def key_of(judged: Judged) -> str:
+    """What identifies a declared contrast among all numbers of the page."""
+    return f"contrast/{judged.arm}/{judged.versus}/{judged.task}/{judged.metric}/{judged.checkpoint}/{judged.question}"
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    name: str
+    place: int
+    title: str
+    write: Callable[[Page], Iterator[Markup]]
+
+
+def sections() -> list[Section]:
+    """Every section file, in the order of its place."""
+    package = importlib.import_module("netgain.report.sections")
+    found: list[Section] = []
+    for file in Path(str(package.__file__)).parent.glob("*.py"):
+        if not file.stem.startswith("_"):
+            module = importlib.import_module(f"{package.__name__}.{file.stem}")
+            found.append(Section(file.stem, module.PLACE, module.TITLE, module.section))
+    return sorted(found, key=lambda each: (each.place, each.name))
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """The finished page, and the figures on it."""
+
+    html: str
+    figures: dict[str, Draw]
+
+
+def render(report: Report, ledger: Ledger, price: Price | None = None) -> Rendered:
+    """The whole page; the same ledger and the same netgain give the same bytes."""
+    page = Page(report, Frame(report.study, ledger), price)
+    written = [(each, list(each.write(page))) for each in sections()]
+    kept = [(each, blocks) for each, blocks in written if blocks]
+    body = [element("section", element("h2", s.title), blocks, id=s.name) for s, blocks in kept]
+    links = [element("li", element("a", s.title, href=f"#{s.name}")) for s, _ in kept]
+    meta = {"format": FORMAT, "study": report.study.to_dict(), "scale": report.study.scale, "ledger": report.ledger}
+    if price is not None:
+        meta["price"] = tree(price)
+    blobs = {"report": meta, "basis": {k: _short(b) for k, b in page.bases.items()}, **page.data}
+    return Rendered(_document(report, links, body, blobs), page.figures)
+
+
+def _document(report: Report, links: Sequence[Markup], body: Sequence[Markup], blobs: dict[str, Any]) -> str:
+    style, script = Markup(asset("chart.css") + asset("page.css")), Markup(asset("page.js"))
+    policy = (
+        f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    head = element(
+        "head",
+        element("meta", charset="utf-8"),
+        Markup(f'<meta http-equiv="Content-Security-Policy" content="{policy}">'),
+        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        element("meta", name="color-scheme", content="light dark"),
+        element("meta", name="referrer", content="no-referrer"),
+        element("title", f"{report.study.key}: {report.study.question}"),
+        element("style", style),
+    )
+    payload = [
+        element("script", script_json(value), type="application/json", id=f"data-{name}")
+        for name, value in blobs.items()
+    ]
+    page = element(
+        "body",
+        element("a", "Skip to the results", href="#main", class_="skip"),
+        element("header", element("p", report.study.key, class_="key"), element("h1", report.study.question)),
+        element("nav", element("ol", links), aria_label="Sections"),
+        element("main", body, id="main"),
+        element("footer", element("p", "Made by netgain from the ledger alone. Point at a number to see its basis.")),
+        element("div", id="tip", role="tooltip", hidden="hidden"),
+        payload,
+        element("script", script),
+    )
+    return f"<!doctype html>\n{element('html', head, page, lang='en')}\n"
+
+
+def asset(name: str) -> str:
+    """A file of the template folder."""
+    return files("netgain.report.html").joinpath("template", name).read_text(encoding="utf-8")
+
+
+def standalone(draw: Draw, width: float = WIDE) -> str:
+    """One figure as a file of its own, with the chart's style inside, light or dark as the reader prefers."""
+    drawn = str(draw(width))
+    start = drawn.index(">") + 1
+    return f"{drawn[:start]}<style>{asset('chart.css')}</style>{drawn[start:]}\n"
+
+
+def _hash(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _short(basis: Basis) -> dict[str, Any]:
+    return {name: value for name, value in tree(basis).items() if value is not None}
+
+
+def _words(caption: object) -> str:
+    return Markup(joined([caption])).striptags()
+
+
+def read_json(html: str, name: str) -> Any:
+    """A JSON block of a page that was written earlier."""
+    import json
+
+    opening = f'<script type="application/json" id="data-{name}">'
+    start = html.find(opening)
+    if start < 0:
+        raise UserError(f'not a report of netgain: it has no "{name}" block.')
+    text = html[start + len(opening) : html.index("</script>", start)]
+    return json.loads(text)

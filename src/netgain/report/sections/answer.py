@@ -1,0 +1,57 @@
+"""The answer: both questions in a sentence each, with numbers and interval."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from markupsafe import Markup
+
+from netgain.report.html.basis import counted, of_judged
+from netgain.report.html.markup import element
+from netgain.report.html.page import Page, key_of
+from netgain.report.study import Judged
+from netgain.report.words import word_of
+
+PLACE = 0
+TITLE = "The answer"
+
+
+def section(page: Page) -> Iterator[Markup]:
+    judged = page.report.judged
+    gains = [each for each in judged if each.margin is None]
+    kept = [each for each in judged if each.margin is not None]
+    asked = {"Gained?": gains, "Forgotten?": kept}
+    answers = [_answer(page, question, found) for question, found in asked.items() if found]
+    if not answers:
+        yield page.paragraph("This study declared no contrasts, so there is nothing to conclude; its scores are below.")
+        return
+    yield element("div", answers, class_="answers")
+    overall = [element("li", _overall(page, arm)) for arm, _ in page.report.retention if len(kept) > 1]
+    if overall:
+        yield page.details("Retention over all benchmarks, arm by arm", element("ul", overall))
+
+
+def _answer(page: Page, question: str, asked: Sequence[Judged]) -> Markup:
+    if len(asked) == 1:
+        each = asked[0]
+        basis = of_judged(each, page.rows((each.arm, each.versus), each.task, each.metric, each.checkpoint))
+        said = basis.said.removeprefix(f"{each.verdict.word}: ")
+        about = f"{each.arm} against {each.versus} on {each.task}/{each.metric}"
+        sentence = f"{about}: {said} ({basis.interval}; {basis.n})."
+        head, tone = word_of(each), page.tone(each)
+        words = page.number(f"answer/{question}", sentence, basis)
+    else:
+        counts = Counter(word_of(each) for each in asked)
+        sentence = f"Of {len(asked)} declared contrasts: {', '.join(f'{n} {word}' for word, n in counts.items())}."
+        tones = {page.tone(each) for each in asked}
+        head, tone = (next(iter(counts)), tones.pop()) if len(counts) == 1 else ("it depends", "open")
+        rows = "each contrast below with its own rows"
+        words = page.number(f"answer/{question}", sentence, counted(f"{question} over all contrasts", sentence, rows))
+    mark = element("span", head, class_=f"verdict {tone}")
+    return element("p", element("strong", question), " ", mark, " ", words, class_="answer")
+
+
+def _overall(page: Page, arm: str) -> Markup:
+    found = dict(page.report.retention)[arm]
+    mine = [key_of(each) for each in page.report.judged if each.arm == arm and each.margin is not None]
+    basis = counted(f"{arm}, retention overall", found.method, f"{len(mine)} declared retention contrasts of {arm}")
+    return page.number(f"retention/{arm}", f"{arm}: {found.sentence()}", basis)

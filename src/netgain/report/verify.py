@@ -1,0 +1,221 @@
+"""`netgain verify REPORT`: every number and figure of a report, recomputed from the ledger and compared."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+from netgain.errors import UserError
+from netgain.ledger.store import Corrupt, Ledger
+from netgain.report.html.markup import VOID
+from netgain.report.html.page import FORMAT, Price, read_json, render
+from netgain.report.study import build
+from netgain.spec.study import Study
+
+QUIET = ("script", "style")
+DIGIT = re.compile(r"\d")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing in the report that the ledger does not say."""
+
+    identity: str
+    report: str
+    ledger: str
+
+    def sentence(self) -> str:
+        return f"{self.identity}: the report says {self.report}; the ledger says {self.ledger}."
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What was compared, and what does not hold."""
+
+    path: Path
+    ledger: str
+    compared: int
+    problems: tuple[Problem, ...]
+
+    def sentence(self) -> str:
+        if not self.problems:
+            return f"{self.path}: all {self.compared} bound numbers and figures hold in {self.ledger}."
+        return f"{self.path}: {len(self.problems)} of {self.compared} do not hold in {self.ledger}."
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "report": str(self.path),
+            "ledger": self.ledger,
+            "compared": self.compared,
+            "problems": [{"id": p.identity, "report": p.report, "ledger": p.ledger} for p in self.problems],
+        }
+
+
+@dataclass
+class Bound:
+    """What stands inside one bound element: its text, and its markup with every coordinate."""
+
+    text: list[str] = field(default_factory=list)
+    drawn: list[str] = field(default_factory=list)
+
+
+class Reader(HTMLParser):
+    """The bound elements of a page by identity, and the numbers that stand outside of any."""
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.bound: dict[str, list[Bound]] = {}
+        self.loose: list[str] = []
+        self.code: list[str] = []
+        """Scripts and styles: what could make a page show something else than its text."""
+        self._open: list[tuple[str, Bound | None]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        inside = self._inside()
+        if inside is not None:
+            inside.drawn.append(f"<{tag} {attrs}>")
+        if tag in VOID:
+            return
+        identity = dict(attrs).get("data-bound")
+        made = Bound() if identity is not None else None
+        if made is not None:
+            self.bound.setdefault(str(identity), []).append(made)
+            made.drawn.append(f"<{tag} {attrs}>")
+        payload = dict(attrs).get("type") == "application/json"
+        self._open.append(("json" if payload else tag, made))
+
+    def handle_endtag(self, tag: str) -> None:
+        while self._open:
+            name, _ = self._open.pop()
+            if name == tag or (name == "json" and tag == "script"):
+                return
+
+    def handle_data(self, data: str) -> None:
+        within = self._open[-1][0] if self._open else ""
+        if within in QUIET:
+            self.code.append(data)
+        if not data.strip() or within in (*QUIET, "json"):
+            return
+        inside = self._inside()
+        if inside is not None:
+            inside.text.append(data.strip())
+            inside.drawn.append(data)
+        elif DIGIT.search(data):
+            self.loose.append(data.strip())
+
+    def _inside(self) -> Bound | None:
+        return next((bound for _, bound in reversed(self._open) if bound is not None), None)
+
+
+def parse(html: str) -> Reader:
+    """The page, read as a browser reads it: what is shown, not what a payload claims to be shown."""
+    reader = Reader()
+    reader.feed(html)
+    reader.close()
+    return reader
+
+
+def verify(path: Path, ledger: Path | None = None) -> Verified:
+    """Make the page again from the ledger alone, and compare all that it bound."""
+    try:
+        html = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read: {error}.") from None
+    try:
+        meta = read_json(html, "report")
+    except (UserError, ValueError) as error:
+        raise UserError(f"{path}: {error}") from None
+    if meta.get("format") != FORMAT:
+        raise UserError(f"{path}: written in format {meta.get('format')}; this netgain reads {FORMAT}: report again.")
+    root = ledger or _place(path, str(meta["ledger"]))
+    fresh, damaged = _again(meta, Ledger(root))
+    problems = [*damaged, *_study(meta, Ledger(root)), *_compared(html, fresh)]
+    return Verified(path, str(root), len(parse(fresh).bound), tuple(problems))
+
+
+def _place(path: Path, recorded: str) -> Path:
+    """The ledger of a report: where it was, else the folder around the report that holds runs."""
+    around = (Path(recorded), *path.resolve().parents)
+    for folder in around:
+        if (folder / "runs").is_dir():
+            return folder
+    raise UserError(f"{path}: its ledger {recorded} is not here; say where it is with --ledger.")
+
+
+def _again(meta: dict[str, Any], ledger: Ledger) -> tuple[str, list[Problem]]:
+    """(the page made afresh, runs whose files are not the sealed ones)."""
+    study = Study.model_validate({**meta["study"], "scale": meta["scale"]})
+    price = Price(**meta["price"]) if meta.get("price") else None
+    report = build(study, ledger)
+    damaged: list[Problem] = []
+    for sig in report.provenance["runs"]:
+        try:
+            ledger.run(sig).verify()
+        except Corrupt as error:
+            damaged.append(Problem(f"run {sig}", "that it is sealed", str(error).rstrip(".")))
+    return render(report, ledger, price).html, damaged
+
+
+def _study(meta: dict[str, Any], ledger: Ledger) -> Iterator[Problem]:
+    """The margins and contrasts must be the ones that the ledger noted when the study ran."""
+    name = meta["study"]["name"]
+    noted = ledger.studies().get(f"{name}-{meta['scale']}" if meta["scale"] else name)
+    asked = Study.model_validate(meta["study"])
+    if noted is not None and "study" in noted and Study.model_validate(noted["study"]) != asked:
+        yield Problem("study", "another study file", "the one that was noted when it ran")
+
+
+def _compared(html: str, fresh: str) -> Iterator[Problem]:
+    ours, theirs = parse(html), parse(fresh)
+    for identity, expected in theirs.bound.items():
+        found = ours.bound.get(identity)
+        if found is None:
+            yield Problem(identity, "nothing", _quoted(expected))
+        elif [b.text for b in found] != [b.text for b in expected]:
+            yield Problem(identity, _quoted(found), _quoted(expected))
+        elif [b.drawn for b in found] != [b.drawn for b in expected]:
+            yield Problem(identity, "so, drawn otherwise", _quoted(expected))
+    for identity, found in ours.bound.items():
+        if identity not in theirs.bound:
+            yield Problem(identity, _quoted(found), "nothing")
+    for words in ours.loose:
+        if words not in theirs.loose:
+            yield Problem("a number bound to nothing", f'"{words[:120]}"', "nothing of the kind")
+    if ours.code != theirs.code:
+        yield Problem("the page's script or style", "another one", "the one that this netgain writes")
+    for name in ("basis", "items"):
+        yield from _blob(name, html, fresh)
+
+
+def _blob(name: str, html: str, fresh: str) -> Iterator[Problem]:
+    """The numbers behind the page: what hovering says, and the items of the explorer."""
+    has, expects = (f'id="data-{name}"' in text for text in (html, fresh))
+    if has != expects:
+        yield Problem(name, "something" if has else "nothing", "something" if expects else "nothing")
+    if not (has and expects):
+        return
+    ours, theirs = read_json(html, name), read_json(fresh, name)
+    keys = list(dict.fromkeys((*theirs, *ours)))
+    for key in keys:
+        left, right = ours.get(key), theirs.get(key)
+        if left != right:
+            yield Problem(f"{name}, {key}", *_first_difference(left, right))
+
+
+def _first_difference(left: Any, right: Any) -> tuple[str, str]:
+    if isinstance(left, list) and isinstance(right, list) and len(left) == len(right):
+        for a, b in zip(left, right, strict=True):
+            if a != b:
+                return _first_difference(a, b)
+    if isinstance(left, dict) and isinstance(right, dict):
+        for key in right:
+            if left.get(key) != right[key]:
+                return f"{key} {left.get(key)!r}"[:160], f"{right[key]!r}"[:160]
+    return repr(left)[:160], repr(right)[:160]
+
+
+def _quoted(found: list[Bound]) -> str:
+    words = " ".join(found[0].text) if found else ""
+    return f'"{words[:160]}"' if words else "a figure"
