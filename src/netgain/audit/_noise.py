@@ -81,7 +81,7 @@ def mean_and_sd(values: Sequence[float], population: bool = False) -> tuple[floa
     """Mean and standard deviation; the sample one divides by n - 1."""
     mean = sum(values) / len(values)
     freedom = len(values) if population else len(values) - 1
-    return mean, math.sqrt(sum((v - mean) ** 2 for v in values) / freedom) if freedom > 0 else 0.0
+    return mean, math.sqrt(sum((v - mean) * (v - mean) for v in values) / freedom) if freedom > 0 else 0.0
 
 
 def spearman(x: Sequence[float], y: Sequence[float]) -> float:

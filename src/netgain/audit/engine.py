@@ -22,7 +22,9 @@ NOT_THERE = (
     "probes (run VARCHAR, step BIGINT, term VARCHAR, raw DOUBLE, weight DOUBLE, more JSON)",
 )
 """What a ledger has and another tool's rows have not."""
-ITEM_COLUMNS = {"item", "item_id", "doc_id", "id", "example_id", "question_id", "sample_id", "qid"}
+SURE = {"item", "item_id", "doc_id", "question_id", "qid"}
+ITEM_COLUMNS = SURE | {"id", "example_id", "sample_id"}
+"""Names of a column that says which item a row is about; the others only in a table that is long."""
 
 
 def run(
@@ -50,18 +52,35 @@ def _gathered(path: Path) -> tuple[Evidence, dict[str, str]]:
     beside = sidecar(path)
     if path.is_dir() or path.suffix in RESULTS:
         return Evidence(str(path), db=_database(path), n=beside.n), dict(beside.ignore)
+    if path.suffix in documents.TABLES and (roles := _item_roles(path, beside.columns)) is not None:
+        return Evidence(str(path), db=_database(path, roles), n=beside.n), dict(beside.ignore)
     document = documents.read(path, beside.columns)
-    if path.suffix in documents.TABLES and _holds_items(document):
-        return Evidence(str(path), db=_database(path, beside.columns), n=beside.n), dict(beside.ignore)
     silenced = {code: reason for code, reason, _ in document.silenced}
     return Evidence(str(path), document=document, n=beside.n), {**silenced, **beside.ignore}
 
 
-def _holds_items(document: documents.Document) -> bool:
-    """Is this table one row an item, rather than a summary?"""
-    names = {c.name.lower() for t in document.tables for c in t.columns}
-    many = any(p.kind == "partial" for p in document.problems)
-    return bool(names & ITEM_COLUMNS) and (many or bool(names & {"item", "item_id", "doc_id", "question_id", "qid"}))
+def _item_roles(path: Path, noted: Mapping[str, str]) -> dict[str, str] | None:
+    """Role -> column of a table with one row an item; None for a summary. Its header and its length tell, unparsed."""
+    from netgain.interop import tables
+
+    roles = {"value" if role == "score" else role: column for column, role in noted.items()}
+    try:
+        names = tables.names_of(path)
+        tables.infer(path, names, roles)
+    except UserError:
+        return None  # no item or no score in it, or no table at all: the reader of documents says what it is
+    known = {name.strip().lower() for name in names}
+    return roles if known & SURE or (known & ITEM_COLUMNS and _long(path)) else None
+
+
+def _long(path: Path) -> bool:
+    """More rows than a table for people has?"""
+    if path.suffix == ".parquet":
+        from netgain.interop.tables import open_parquet
+
+        return open_parquet(path).metadata.num_rows > documents.MAX_ROWS
+    with path.open("rb") as file:
+        return file.read(documents.MAX_BYTES).count(b"\n") > documents.MAX_ROWS
 
 
 def _database(path: Path, roles: Mapping[str, str] | None = None) -> "duckdb.DuckDBPyConnection":

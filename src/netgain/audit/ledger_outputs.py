@@ -70,20 +70,22 @@ class IdenticalOutputs(LedgerRule):
                        count(DISTINCT coalesce(output, prediction)) kinds
                 FROM (SELECT DISTINCT study, arm, seed, task, checkpoint, item, sample, output, prediction FROM items)
                 WHERE coalesce(output, prediction) IS NOT NULL GROUP BY ALL HAVING n >= {FEW})
-            SELECT a.task, a.arm, a.seed, a.checkpoint, b.arm, b.seed, b.checkpoint, a.n
-            FROM prints a JOIN prints b ON a.task = b.task AND a.print = b.print AND a.n = b.n AND a.study = b.study
-            WHERE (a.arm, a.seed) < (b.arm, b.seed) AND NOT (a.checkpoint = 'base' AND b.checkpoint = 'base')
-              AND a.checkpoint <> 'best' AND b.checkpoint <> 'best' AND a.kinds > 1
-            ORDER BY ALL
+            SELECT task, list((arm, seed, checkpoint) ORDER BY arm, seed, checkpoint), min(n) FROM prints
+            WHERE kinds > 1 AND checkpoint <> 'best' GROUP BY study, task, print HAVING count(*) > 1 ORDER BY ALL
             """
         ).fetchall()
-        for task, arm, seed, checkpoint, other, other_seed, other_checkpoint, n in rows[:20]:
-            base = "base" in (checkpoint, other_checkpoint)
-            what = "a tuned model and its base" if base else "two seeds" if arm == other else "two arms"
+        for task, same, n in rows:
+            runs = {(arm, seed) for arm, seed, _ in same}
+            stages = {checkpoint for _, _, checkpoint in same}
+            if len(runs) < 2 or stages == {"base"}:
+                continue
+            arms = {arm for arm, _, _ in same}
+            base = len(stages) > 1 and "base" in stages
+            what = "a tuned model and its base" if base else "seeds" if len(arms) == 1 else "arms"
+            names = [who(arm, seed, task, checkpoint).removesuffix(",") for arm, seed, checkpoint in same]
             yield self.finding(
-                f"{who(arm, seed, task, checkpoint)} and {who(other, other_seed, task, other_checkpoint)}: all {n} "
-                f"outputs are equal, so these {what} are one model.",
-                table=task, cell=f"{arm} = {other}",
+                f"{listed(names, 4)}: all {n} outputs are equal, so these {what} are one model.",
+                table=task, cell=" = ".join(sorted(arms)[:2]),
             )  # fmt: skip
 
 

@@ -92,7 +92,8 @@ class MixtureNotAsPlanned(_RunRule):
                 yield self.finding(f"{name}: {listed(shown)}.", cell=name)
         specs = dict(self.runs("spec"))
         for name, record in self.runs("record"):
-            steps = (specs.get(name, {}).get("run", specs.get(name, {})).get("optim") or {}).get("steps")
+            spec = specs.get(name, {})
+            steps = None if spec.get("kind") == "imported" else spec.get("run", spec).get("optim", {}).get("steps")
             if steps and record.get("steps") and record["steps"] < steps and not record.get("stopped_early"):
                 yield self.finding(f"{name}: {record['steps']} of {steps} planned steps were taken.", cell=name)
 

@@ -151,7 +151,7 @@ def rate(value: Value, column: Column | None, metric: str) -> float | None:
         return None
     if value.unit == "%" or (column is not None and column.percent):
         proportion = value.number / 100
-    elif column is not None and column.values and all(0 <= v.number <= 1 for v in column.values) and value.places > 1:
+    elif column is not None and column.fractions and value.places > 1:
         proportion = value.number
     elif RATE.search(metric):
         proportion = value.number if value.number <= 1 else value.number / 100

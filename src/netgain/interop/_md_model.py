@@ -1,6 +1,7 @@
 """What a document is made of once read: tables of cells, settings, sentences; scores and changes are read off these."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from netgain.interop._md_numbers import Value
 
@@ -17,7 +18,7 @@ class Cell:
     value: Value | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Column:
     """A column: its printed name, what it holds, and whether its numbers are percentages."""
 
@@ -30,6 +31,11 @@ class Column:
     def values(self) -> list[Value]:
         """The numbers of the column, missing ones left out."""
         return [cell.value for cell in self.cells if cell.value is not None]
+
+    @cached_property
+    def fractions(self) -> bool:
+        """Are all its numbers within 0 and 1?"""
+        return bool(self.values) and all(0 <= v.number <= 1 for v in self.values)
 
 
 @dataclass(frozen=True, slots=True)
