@@ -14,6 +14,7 @@ from pydantic import (
 
 from netgain.errors import did_you_mean
 from netgain.spec.plugin import Frozen, MethodPlugin, ReferencePlugin, TaskPlugin, TermPlugin
+from netgain.spec.stop import Retain
 
 BASE = "base"
 """The reference that every run has: its own model with the adapter switched off."""
@@ -250,6 +251,7 @@ class Run(Frozen):
     objective: dict[str, Weighted] = Field(default_factory=lambda: {"ce": Weighted.model_validate("ce")}, min_length=1)
     optim: OptimSpec
     dev: DevSpec = DevSpec()
+    stop: Retain | None = None
     tasks: dict[str, Task] = Field(min_length=1)
     references: dict[str, Reference] = Field(default_factory=dict)
     seed: int = 0
@@ -263,6 +265,16 @@ class Run(Frozen):
                 raise SpecError(message, "objective", name, "term", "reference")
         if BASE in self.references and self.references[BASE].kind != BASE:
             raise SpecError('"base" is always the model without its adapter; choose another name', "references", BASE)
+        return self
+
+    @model_validator(mode="after")
+    def _stop_rule_is_evaluated(self) -> "Run":
+        rule = self.stop
+        if rule is not None and rule.task not in self.tasks:
+            raise SpecError(f'"{rule.task}" is no task.{did_you_mean(rule.task, set(self.tasks))}', "stop", "task")
+        if rule is not None and self.method.learns and rule.looks(self.optim.steps) == 0:
+            message = f"is due every {rule.every} steps, so never within {self.optim.steps}; look earlier"
+            raise SpecError(message, "stop", "every")
         return self
 
     @field_validator("tasks", "objective", "references")
