@@ -1,6 +1,6 @@
 """From sealed runs to matrices: the values of one metric of one arm, seeds by items, the same items for every seed."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -12,9 +12,12 @@ from numpy.typing import NDArray
 from netgain.errors import UserError
 from netgain.ledger.store import Ledger, RunFolder
 from netgain.spec.study import Planned, Study, planned
+from netgain.stats.linearised import linearised_f1
 
 UNTUNED = "base"
 """The checkpoint name of a run that learns nothing: it stands for both best and final."""
+SPAN_F1, SPAN_COUNTS = "span_f1", ("span_tp", "span_fp", "span_fn")
+"""A metric that no item has: it is made of three counts that every item has."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,12 @@ class Frame:
                 arm.append(Member(each.seed, ledger.run(each.sig)))
 
     def matrix(self, arm: str, task: str, metric: str, checkpoint: str) -> Matrix | None:
-        """None when no finished run of the arm measured this."""
+        """None when no finished run of the arm measured this. span_f1 is linearised: its mean is the micro F1."""
+        if metric == SPAN_F1:
+            counts = self.counts(arm, task, checkpoint)
+            if counts is None:
+                return None
+            return replace(counts[0], values=linearised_f1(*(each.values for each in counts)))
         rows = [(m.seed, _select(m.items, task, metric, checkpoint)) for m in self.members[arm]]
         rows = [(seed, table) for seed, table in rows if table.num_rows]
         if not rows:
@@ -84,6 +92,12 @@ class Frame:
             truncated=_share(whole["truncated"], True),
             reasons={str(r): int(n) for r, n in _counts(whole["reason"]) if r is not None},
         )
+
+    def counts(self, arm: str, task: str, checkpoint: str) -> tuple[Matrix, ...] | None:
+        """True positives, false positives and false negatives of each item's spans."""
+        found = [self.matrix(arm, task, name, checkpoint) for name in SPAN_COUNTS]
+        present = tuple(each for each in found if each is not None)
+        return present if len(present) == len(found) else None
 
     def card(self, arm: str, task: str) -> dict[str, Any] | None:
         """The task's card as the arm's first finished run recorded it."""
