@@ -5,13 +5,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from netgain.data.source import read
 from netgain.errors import UserError, did_you_mean
 from netgain.ledger.store import Ledger, RunFolder
 from netgain.spec.identity import drift, stored
 from netgain.spec.run import Run, Schedule
 from netgain.spec.study import Contrast, Planned, Study, expand, planned, resolve
-from netgain.tasks._base import tasks_of
+from netgain.tasks._base import read_source, tasks_of
 
 CHARACTERS_PER_TOKEN = 4.0
 
@@ -86,7 +85,7 @@ def _tokens(run: Run, folder: Path | None, lengths: dict[str, float]) -> int:
         return 0
     key = run.data.model_dump_json()
     if key not in lengths:
-        rows = [example for source in run.data.sources.values() for example in read(source, folder)]
+        rows = [example for source in run.data.sources.values() for example in read_source(source, folder)]
         characters = [sum(len(turn.text) for turn in row.turns) + len(row.answer) for row in rows]
         lengths[key] = sum(min(c / CHARACTERS_PER_TOKEN, run.data.max_len) for c in characters) / max(len(rows), 1)
     return round(run.optim.steps * run.optim.batch * lengths[key])

@@ -10,7 +10,7 @@ from netgain.data.mix import Mixture, mix
 from netgain.data.order import Order
 from netgain.data.overlap import overlap
 from netgain.data.show import facts, report, segments
-from netgain.data.source import Example, read
+from netgain.data.source import Example
 from netgain.data.split import require_disjoint, split
 from netgain.errors import UserError, did_you_mean
 from netgain.objectives.references._base import Reference
@@ -18,7 +18,7 @@ from netgain.report.terminal import console
 from netgain.spec.identity import stream
 from netgain.spec.run import ModelSpec, Run
 from netgain.spec.study import Study, expand
-from netgain.tasks._base import tasks_of
+from netgain.tasks._base import read_source, tasks_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -68,7 +68,7 @@ def rows_of(run: Run, folder: Path | None) -> Rows:
     """
     evaluation = {name: task.examples(folder) for name, task in tasks_of(run.tasks).items()}
     taken = {example.group for found in evaluation.values() for example in found}
-    read_rows = {name: read(source, folder) for name, source in run.data.sources.items()}
+    read_rows = {name: read_source(source, folder) for name, source in run.data.sources.items()}
     free = {name: [row for row in found if row.group not in taken] for name, found in read_rows.items()}
     excluded = sum(map(len, read_rows.values())) - sum(map(len, free.values()))
     _, dev = split([row for found in free.values() for row in found], run.data.dev, DEV_SEED)

@@ -107,6 +107,24 @@ class HfSource(RowSource):
 
 
 Source = Annotated[EmbeddedSource | JsonlSource | CsvSource | ParquetSource | HfSource, Field(discriminator="kind")]
+Task = SerializeAsAny[Annotated[TaskPlugin, BeforeValidator(TaskPlugin.parse)]]
+
+
+class TaskSource(Frozen):
+    """The training rows of a task: its very prompts and answers, none of whose groups it measures.
+
+    `limit` takes a random subset, drawn by `seed`; a smaller one is part of a larger one.
+    """
+
+    kind: Literal["task"]
+    task: Task
+    limit: PositiveInt | None = None
+    seed: int = 0
+
+
+DataSource = Annotated[
+    EmbeddedSource | JsonlSource | CsvSource | ParquetSource | HfSource | TaskSource, Field(discriminator="kind")
+]
 
 
 class DataSpec(Frozen):
@@ -117,7 +135,7 @@ class DataSpec(Frozen):
     every seed of a run.
     """
 
-    sources: dict[str, Source] = Field(min_length=1)
+    sources: dict[str, DataSource] = Field(min_length=1)
     mixture: dict[str, float] | None = None
     rows: PositiveInt | None = None
     dev: float = Field(default=0.1, ge=0)
@@ -201,7 +219,6 @@ class Share(Frozen):
 Tokens = Literal["all", "content"] | Last | Share
 
 
-Task = SerializeAsAny[Annotated[TaskPlugin, BeforeValidator(TaskPlugin.parse)]]
 Method = SerializeAsAny[Annotated[MethodPlugin, BeforeValidator(MethodPlugin.parse)]]
 Term = SerializeAsAny[Annotated[TermPlugin, BeforeValidator(TermPlugin.parse)]]
 Reference = SerializeAsAny[Annotated[ReferencePlugin, BeforeValidator(ReferencePlugin.parse)]]

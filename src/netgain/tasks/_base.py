@@ -23,17 +23,34 @@ from netgain.errors import UserError
 from netgain.ledger.items import higher_is_better
 from netgain.spec.identity import stream
 from netgain.spec.plugin import TaskPlugin
-from netgain.spec.run import EmbeddedSource, Source
+from netgain.spec.run import DataSource, EmbeddedSource, Source, TaskSource
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """So many answers; temperature 0 is greedy. `key` numbers the random stream: the same for every model."""
+
+    samples: int = 1
+    temperature: float = 0.0
+    top_p: float | None = None
+    key: int = 0
+
+
+GREEDY = Sampling()
 
 
 @dataclass(frozen=True, slots=True)
 class Generate:
-    """Write an answer, greedily. The budget must hold the longest of `golds`; None means that and a margin."""
+    """Write an answer, or several by `sampling` (alike for all requests of a task, but for the key).
+
+    The budget must hold the longest of `golds`; None means that and a margin.
+    """
 
     turns: tuple[Turn, ...]
     demonstrations: tuple[Example, ...]
     golds: tuple[str, ...]
     max_new_tokens: int | None
+    sampling: Sampling = GREEDY
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +222,15 @@ class Task(TaskPlugin):
         """What the outcome of the example's request is worth."""
         raise NotImplementedError
 
+    def score_all(self, examples: Sequence[Example], outcomes: Sequence[Sequence[Outcome]]) -> list[list[list[Score]]]:
+        """The scores of every sample of every example; a task that can judge many at once does it here."""
+        pairs = zip(examples, outcomes, strict=True)
+        return [[self.score(example, outcome) for outcome in samples] for example, samples in pairs]
+
+    def score_set(self, example: Example, outcomes: Sequence[Outcome]) -> list[Score]:
+        """What the samples of one example are worth together, such as how different they are."""
+        return []
+
     def examples(self, folder: Path | None) -> list[Example]:
         """The evaluation rows: the same for every model, arm and checkpoint."""
         rows = self._all(folder)
@@ -287,6 +313,17 @@ def tasks_of(plugins: Mapping[str, TaskPlugin]) -> dict[str, Task]:
             raise UserError(f'task {name}: "{plugin.kind}" is no task class; derive it from netgain.tasks._base.Task.')
         tasks[name] = plugin
     return tasks
+
+
+def read_source(source: DataSource, folder: Path | None) -> list[Example]:
+    """The rows of a run's source; those of a task are what it would show as demonstrations."""
+    if not isinstance(source, TaskSource):
+        return read(source, folder)
+    rows = tasks_of({source.task.kind: source.task})[source.task.kind].train_examples(folder)
+    if source.limit is None or source.limit >= len(rows):
+        return rows
+    chosen = stream(source.seed, "limit").permutation(len(rows))[: source.limit]
+    return [rows[i] for i in sorted(chosen)]
 
 
 def row(name: str, prompt: str, answer: str, group: str | None = None, **meta: str) -> Example:
