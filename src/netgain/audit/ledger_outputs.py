@@ -63,15 +63,16 @@ class IdenticalOutputs(LedgerRule):
         """Equal fingerprints of (item, sample, output) between different arms or seeds."""
         rows = self.db.execute(
             f"""
-            WITH prints AS (
+            WITH one AS (SELECT task, min(metric) metric FROM items GROUP BY task),
+                 said AS (SELECT study, arm, seed, task, checkpoint, item, sample, coalesce(output, prediction) text
+                          FROM items JOIN one USING (task, metric) WHERE coalesce(output, prediction) IS NOT NULL),
+                 prints AS (
                 SELECT coalesce(study, '') study, arm, coalesce(seed, -1) seed, task, checkpoint,
-                       sum(hash(concat_ws(chr(31), item, sample, coalesce(output, prediction)))::HUGEINT) print,
-                       count(DISTINCT item) n,
-                       count(DISTINCT coalesce(output, prediction)) kinds
-                FROM (SELECT DISTINCT study, arm, seed, task, checkpoint, item, sample, output, prediction FROM items)
-                WHERE coalesce(output, prediction) IS NOT NULL GROUP BY ALL HAVING n >= {FEW})
+                       sum(hash(item, sample, text)::HUGEINT) print,
+                       count(*) n, min(text) <> max(text) moves
+                FROM said GROUP BY ALL HAVING n >= {FEW})
             SELECT task, list((arm, seed, checkpoint) ORDER BY arm, seed, checkpoint), min(n) FROM prints
-            WHERE kinds > 1 AND checkpoint <> 'best' GROUP BY study, task, print HAVING count(*) > 1 ORDER BY ALL
+            WHERE moves AND checkpoint <> 'best' GROUP BY study, task, print HAVING count(*) > 1 ORDER BY ALL
             """
         ).fetchall()
         for task, same, n in rows:
