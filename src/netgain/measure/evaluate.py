@@ -49,14 +49,14 @@ WINDOW = 1024
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """The outcome of one request, or the reason why there is none."""
+    """The outcomes of one request, one a sample, or the reason why there are none."""
 
-    outcome: Outcome | None
+    outcomes: tuple[Outcome, ...] = ()
     reason: str | None = None
     retried: bool = False
 
 
-TOO_LONG = Measured(None, "too_long")
+TOO_LONG = Measured(reason="too_long")
 
 
 @dataclass(frozen=True)
@@ -105,8 +105,7 @@ def evaluate(
             )
             on_rows(len(each.examples))
             continue
-        for example, measured in zip(each.examples, _measure(session, each), strict=True):
-            yield from _items(each, checkpoint, example, measured)
+        yield from _items(each, checkpoint, _measure(session, each))
 
 
 def check(tasks: Mapping[str, TaskPlugin], template: Template, folder: Path | None) -> None:
@@ -177,17 +176,25 @@ def _generated(session: Session, requests: Sequence[Generate], budget: int) -> l
     lm, template = session.lm, session.template
     prompts = [template.prompt(request.turns, request.demonstrations) for request in requests]
 
-    def run(rows: list[int]) -> list[Outcome]:
+    like = requests[0].sampling
+
+    def run(rows: list[int]) -> list[tuple[Outcome, ...]]:
         written = generate(
             lm,
             [prompts[i] for i in rows],
             max_new_tokens=budget,
             stop_ids=template.stop_ids,
-            batch=len(rows),
+            temperature=like.temperature,
+            top_p=like.top_p,
+            samples=like.samples,
+            generator=torch.Generator().manual_seed(0),
+            streams=[requests[i].sampling.key for i in rows],
+            batch=len(rows) * like.samples,
         )
-        return [Generated(each.text, each.tokens, each.truncated) for each in written]
+        outcomes = [Generated(each.text, each.tokens, each.truncated) for each in written]
+        return [tuple(outcomes[i : i + like.samples]) for i in range(0, len(outcomes), like.samples)]
 
-    return _run(session, [len(prompt) + budget for prompt in prompts], run)
+    return _run(session, [len(prompt) + budget for prompt in prompts], run, like.samples)
 
 
 def _chosen(session: Session, requests: Sequence[Likelihood]) -> list[Measured]:
@@ -195,9 +202,9 @@ def _chosen(session: Session, requests: Sequence[Likelihood]) -> list[Measured]:
     prompts = [template.prompt(request.turns, request.demonstrations) for request in requests]
     options = [option_ids(template, request) for request in requests]
 
-    def run(rows: list[int]) -> list[Outcome]:
+    def run(rows: list[int]) -> list[tuple[Outcome, ...]]:
         scored = label_logprobs(lm, [prompts[i] for i in rows], [options[i] for i in rows], batch=len(rows))
-        return [Scored(tuple(each)) for each in scored]
+        return [(Scored(tuple(each)),) for each in scored]
 
     lengths = [len(prompt) + max(map(len, ids)) for prompt, ids in zip(prompts, options, strict=True)]
     return _run(session, lengths, run)
@@ -226,9 +233,9 @@ def _surprised(session: Session, requests: Sequence[Nll]) -> list[Measured]:
     documents = [text_ids(lm, request.text) for request in requests]
     window = min(WINDOW, lm.max_positions or WINDOW)
 
-    def run(rows: list[int]) -> list[Outcome]:
+    def run(rows: list[int]) -> list[tuple[Outcome, ...]]:
         sums = token_nll(lm, [documents[i] for i in rows], batch=len(rows), window=window)
-        return [Surprise(total, tokens) for total, tokens in sums]
+        return [(Surprise(total, tokens),) for total, tokens in sums]
 
     return _run(session, [min(len(ids), window) for ids in documents], run)
 
@@ -242,20 +249,22 @@ def text_ids(lm: LM, text: str) -> list[int]:
     return [first, *ids]
 
 
-def _run(session: Session, lengths: Sequence[int], run: Callable[[list[int]], list[Outcome]]) -> list[Measured]:
+def _run(
+    session: Session, lengths: Sequence[int], run: Callable[[list[int]], list[tuple[Outcome, ...]]], samples: int = 1
+) -> list[Measured]:
     """Rows that fit the model's positions go through it in batches; the others are missing."""
     fitting = [i for i, length in enumerate(lengths) if session.fits(length)]
     session.on_rows(len(lengths) - len(fitting))
     answers = in_batches(
         [lengths[i] for i in fitting],
-        session.batch,
+        max(1, session.batch // samples),
         lambda rows: run([fitting[row] for row in rows]),
         release=_release,
         progress=session.on_rows,
     )
     measured = [TOO_LONG] * len(lengths)
     for i, answer in zip(fitting, answers, strict=True):
-        measured[i] = Measured(answer.value, None if answer.value is not None else "oom", answer.retried)
+        measured[i] = Measured(answer.value or (), None if answer.value is not None else "oom", answer.retried)
     return measured
 
 
@@ -265,29 +274,48 @@ def _release() -> None:
         torch.cuda.empty_cache()
 
 
-def _items(asked: Asked, checkpoint: str, example: Example, measured: Measured) -> Iterator[Item]:
-    """One row for each metric that the task gives an item; all of them missing when there is no outcome."""
-    outcome = measured.outcome
-    if outcome is None:
-        scores = [Score(metric, None, reason=measured.reason) for metric in asked.task.item_metrics]
-    else:
-        scores = asked.task.score(example, outcome)
+def _items(asked: Asked, checkpoint: str, measured: Sequence[Measured]) -> Iterator[Item]:
+    """One row for each sample and metric that the task gives an item; a missing row a metric without an outcome."""
+    task = asked.task
+    answered = [i for i, each in enumerate(measured) if each.outcomes]
+    judged = task.score_all([asked.examples[i] for i in answered], [measured[i].outcomes for i in answered])
+    scores = dict(zip(answered, judged, strict=True))
+    for i, (example, each) in enumerate(zip(asked.examples, measured, strict=True)):
+        if i not in scores:
+            missing = [Score(metric, None, reason=each.reason) for metric in task.item_metrics]
+            yield from (_item(asked, checkpoint, example, each, score) for score in missing)
+            continue
+        for sample, (outcome, found) in enumerate(zip(each.outcomes, scores[i], strict=True)):
+            yield from (_item(asked, checkpoint, example, each, score, outcome, sample) for score in found)
+        together = task.score_set(example, each.outcomes)
+        yield from (_item(asked, checkpoint, example, each, score) for score in together)
+
+
+def _item(
+    asked: Asked,
+    checkpoint: str,
+    example: Example,
+    measured: Measured,
+    score: Score,
+    outcome: Outcome | None = None,
+    sample: int = 0,
+) -> Item:
     written = outcome if isinstance(outcome, Generated) else None
-    for score in scores:
-        yield Item(
-            task=asked.name,
-            metric=score.metric,
-            item=example.id,
-            checkpoint=checkpoint,
-            value=score.value,
-            reason=score.reason,
-            weight=score.weight,
-            cluster=example.group,
-            label=example.answer if example.turns else None,
-            prediction=score.prediction,
-            output=None if written is None else written.text,
-            parsed=score.parsed,
-            truncated=None if written is None else written.truncated,
-            tokens=None if written is None else written.tokens,
-            retried=measured.retried,
-        )
+    return Item(
+        task=asked.name,
+        metric=score.metric,
+        item=example.id,
+        checkpoint=checkpoint,
+        sample=sample,
+        value=score.value,
+        reason=score.reason,
+        weight=score.weight,
+        cluster=example.group,
+        label=example.answer if example.turns else None,
+        prediction=score.prediction,
+        output=None if written is None else written.text,
+        parsed=score.parsed,
+        truncated=None if written is None else written.truncated,
+        tokens=None if written is None else written.tokens,
+        retried=measured.retried,
+    )
