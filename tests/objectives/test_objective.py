@@ -1,7 +1,7 @@
 """loss_k = sum_i w_ik sum_n weight_n term_i(n) / D: whichever engine, chunk or pack computes it."""
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -11,8 +11,9 @@ from torch import Tensor
 from netgain.errors import UserError
 from netgain.models.lm import Head
 from netgain.objectives.linear import fusable
-from netgain.objectives.objective import Loss, Objective
+from netgain.objectives.objective import Loss, Objective, needs
 from netgain.objectives.schedule import weight_at
+from netgain.objectives.selection import Selected
 from netgain.objectives.term import Reading, Scores, SoftTarget, Term
 from netgain.objectives.terms.ce import Ce
 from netgain.spec.run import Schedule, Weighted
@@ -38,10 +39,14 @@ class ForwardKl(Term):
 class FusedForwardKl(ForwardKl):
     """The same, offered as a soft target."""
 
-    def soft_target(self, weight: Tensor, targets: Tensor, references: Mapping[str, Reading]) -> SoftTarget:
-        z = references["teacher"].hidden @ weight.T
-        mu = z.softmax(-1) @ weight
-        return SoftTarget(mu, (references["teacher"].hidden * mu).sum(-1) - z.logsumexp(-1))
+    def soft_target(
+        self, head: Head, targets: Tensor, references: Mapping[str, Reading], chunk: int | None
+    ) -> SoftTarget:
+        hidden = references["teacher"].hidden
+        assert hidden is not None
+        z = hidden @ head.weight.T
+        mu = z.softmax(-1) @ head.weight
+        return SoftTarget(mu, (hidden * mu).sum(-1) - z.logsumexp(-1))
 
 
 class Entropy(Term):
@@ -77,11 +82,17 @@ def arms(kl: Term, weights: Sequence[tuple[float, float, float]]) -> list[dict[s
 WEIGHTS = [(1.0, 0.5, 0.1), (0.3, 0.0, 0.2), (0.0, 2.0, 0.0)]
 
 
+def call(
+    objective: Objective, hidden: Tensor, head: Head, targets: Tensor, weight: Tensor, total: float, **more: Any
+) -> Loss:
+    active = objective.active([0.0] * len(hidden))
+    return objective(active, hidden, head, targets, {"all": Selected(weight, total)}, **more)
+
+
 def run(objective: Objective, hidden: Tensor, head: Head, *rest: Tensor, chunk: int | None = None) -> Loss:
     teacher, targets, weight = rest
-    k = len(hidden)
     references = {"teacher": Reading(teacher, Head(head.weight.detach()))}
-    return objective(hidden, head, targets, weight, total=7.0, progress=[0.0] * k, references=references, chunk=chunk)
+    return call(objective, hidden, head, targets, weight, 7.0, references=references, chunk=chunk)
 
 
 @pytest.mark.parametrize("chunk", [None, 4, 5, 64])
@@ -99,7 +110,9 @@ def test_the_generic_engine_is_the_formula(chunk: int | None, softcap: float | N
     raw = torch.stack([term @ token_weight.double() for term in (ce, kl, entropy)])
     expected = (torch.tensor(WEIGHTS, dtype=torch.float64).T * raw).sum(0) / 7.0
     assert loss.names == ("ce", "kl", "h")
-    assert torch.allclose(loss.raw, raw, rtol=1e-12)
+    weighed = torch.tensor(WEIGHTS).T != 0
+    assert torch.allclose(loss.raw[weighed], raw[weighed], rtol=1e-12)
+    assert not loss.raw[~weighed].any(), "a term is not computed for an arm that does not weigh it"
     assert torch.allclose(loss.arms, expected, rtol=1e-12)
     ours = torch.autograd.grad(loss.arms.sum(), hidden)[0]
     assert torch.allclose(ours, torch.autograd.grad(expected.sum(), hidden)[0], rtol=1e-10, atol=1e-13)
@@ -119,17 +132,11 @@ def test_the_fused_engine_equals_the_generic_one(chunk: int | None) -> None:
                 for a, b in ((1.0, 0.5), (0.2, 2.0), (1.0, 0.0))
             ]
         )
-        loss = objective(
-            hidden,
-            head,
-            targets,
-            token_weight,
-            total=3.0,
-            progress=[0.5] * K,
-            references={"teacher": Reading(teacher, teacher_head)},
-            chunk=chunk,
+        references = {"teacher": Reading(teacher, teacher_head)}
+        loss = call(objective, hidden, head, targets, token_weight, 3.0, references=references, chunk=chunk)
+        results.append(
+            (loss.arms, loss.raw[torch.tensor(loss.weights) != 0], torch.autograd.grad(loss.arms.sum(), hidden)[0])
         )
-        results.append((loss.arms, loss.raw, torch.autograd.grad(loss.arms.sum(), hidden)[0]))
     for ours, theirs in zip(*results, strict=True):
         assert torch.allclose(ours, theirs, rtol=1e-10, atol=1e-12)
 
@@ -137,7 +144,7 @@ def test_the_fused_engine_equals_the_generic_one(chunk: int | None) -> None:
 def test_cross_entropy_is_torchs_mean() -> None:
     hidden, weight, _, _, targets, _ = drawn(torch.float32)
     objective = Objective([{"ce": Weighted(term=Ce())}] * K)
-    loss = objective(hidden, Head(weight), targets, torch.ones(N), total=N, progress=[0.0] * K)
+    loss = call(objective, hidden, Head(weight), targets, torch.ones(N), N)
     for k in range(K):
         assert float(loss.arms[k].detach()) == pytest.approx(
             float(F.cross_entropy(hidden[k].detach() @ weight.T, targets)), rel=1e-6
@@ -150,9 +157,8 @@ def test_a_head_that_learns_gets_its_gradient(chunk: int | None) -> None:
     one = hidden[:1].detach().requires_grad_()
     weight.requires_grad_()
     bias.requires_grad_()
-    loss = Objective([{"ce": Weighted(term=Ce())}])(
-        one, Head(weight, bias), targets, torch.ones(N), total=N, progress=[0.0], chunk=chunk
-    )
+    objective = Objective([{"ce": Weighted(term=Ce())}])
+    loss = call(objective, one, Head(weight, bias), targets, torch.ones(N), N, chunk=chunk)
     expected = F.cross_entropy(F.linear(one[0], weight, bias), targets)
     inputs = [one, weight, bias]
     for ours, theirs in zip(
@@ -169,16 +175,8 @@ def test_the_chunked_function_passes_gradcheck() -> None:
     references = {"teacher": Reading(teacher[:5], Head(weight))}
 
     def loss(h: Tensor, w: Tensor, b: Tensor) -> Tensor:
-        return objective(
-            h,
-            Head(w, b, softcap=4.0),
-            targets[:5],
-            token_weight[:5],
-            total=7.0,
-            progress=[0.0],
-            references=references,
-            chunk=2,
-        ).arms
+        head = Head(w, b, softcap=4.0)
+        return call(objective, h, head, targets[:5], token_weight[:5], 7.0, references=references, chunk=2).arms
 
     assert torch.autograd.gradcheck(loss, tensors, fast_mode=True)
 
@@ -187,10 +185,8 @@ def test_a_term_of_weight_zero_is_no_part_of_the_objective() -> None:
     hidden, weight, _, _, targets, token_weight = drawn(torch.float32)
     with_zero = Objective([{"ce": Weighted(term=Ce()), "kl": Weighted(term=ForwardKl(), weight=0.0)}] * K)
     without = Objective([{"ce": Weighted(term=Ce())}] * K)
-    assert with_zero.needs([0.0] * K) == frozenset()
-    found = [
-        o(hidden, Head(weight), targets, token_weight, total=3.0, progress=[0.0] * K) for o in (with_zero, without)
-    ]
+    assert needs(with_zero.active([0.0] * K)) == frozenset()
+    found = [call(o, hidden, Head(weight), targets, token_weight, 3.0) for o in (with_zero, without)]
     assert torch.equal(found[0].arms, found[1].arms)
     grads = [torch.autograd.grad(loss.arms.sum(), hidden)[0] for loss in found]
     assert torch.equal(*grads)
@@ -210,8 +206,8 @@ def test_a_pack_gives_each_arm_what_it_gets_alone() -> None:
 def test_a_term_waits_for_its_schedule_and_asks_for_nothing_before() -> None:
     late = Schedule(value=1.0, start=0.5)
     objective = Objective([{"ce": Weighted(term=Ce()), "kl": Weighted(term=ForwardKl(), weight=late)}])
-    assert objective.needs([0.4]) == frozenset()
-    assert objective.needs([0.5]) == frozenset({"teacher"})
+    assert needs(objective.active([0.4])) == frozenset()
+    assert needs(objective.active([0.5])) == frozenset({"teacher"})
 
 
 def test_an_objective_of_nothing_is_refused() -> None:

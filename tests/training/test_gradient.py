@@ -10,12 +10,27 @@ from netgain.adapters.full import Full
 from netgain.adapters.lora import Lora
 from netgain.adapters.method import Method
 from netgain.models.lm import LM
-from netgain.spec.run import Runtime
+from netgain.objectives.terms.ce import Ce
+from netgain.objectives.terms.kl import Kl
+from netgain.objectives.terms.l2_to_init import L2ToInit
+from netgain.objectives.terms.reverse_kl import ReverseKl
+from netgain.spec.run import Last, Runtime, Share, Weighted
+from netgain.training.arms import base_reference
 from netgain.training.loop import Training, backward
 
 torch.set_num_threads(1)
 Make = Callable[..., Training]
 Model = Callable[..., LM]
+OBJECTIVES: dict[str, dict[str, Weighted]] = {
+    "ce": {"ce": Weighted(term=Ce())},
+    "selected": {
+        "ce": Weighted(term=Ce(), tokens=Share(share=0.6)),
+        "kd": Weighted(term=Kl(), weight=0.5, tokens=Last(last=2)),
+        "drift": Weighted(term=ReverseKl(gate="soft"), weight=0.3, tokens="content"),
+    },
+    "fused": {"ce": Weighted(term=Ce()), "kd": Weighted(term=Kl(gate="soft"), weight=0.5, tokens=Last(last=2))},
+    "penalty": {"ce": Weighted(term=Ce()), "start": Weighted(term=L2ToInit(), weight=0.1)},
+}
 METHODS = {"lora": Lora(r=4), "dropout": Lora(r=4, dropout=0.2), "dora": Lora(r=4, use_dora=True), "full": Full()}
 
 
@@ -38,6 +53,22 @@ def test_cutting_a_step_never_changes_its_gradient(make: Make, model: Model, nam
             cut, other = gradient(make(model(), method, runtime=Runtime(micro_batch=micro, chunk=chunk)))
             assert (cut - whole).norm() <= 1e-6 * whole.norm(), (micro, chunk)
             assert torch.allclose(loss, other, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_cutting_a_step_never_changes_what_a_term_sees(make: Make, model: Model, name: str) -> None:
+    def cut(runtime: Runtime) -> tuple[Tensor, Tensor]:
+        training = make(model(), Lora(r=4, dropout=0.1), objective=OBJECTIVES[name], runtime=runtime)
+        training.references = {"base": base_reference(training.student)}
+        return gradient(training)
+
+    whole, loss = cut(Runtime(chunk=10_000))
+    assert whole.norm() > 0
+    for micro in (1, 3, 8):
+        for chunk in (5, 64):
+            other, same = cut(Runtime(micro_batch=micro, chunk=chunk))
+            assert (other - whole).norm() <= 1e-6 * whole.norm(), (micro, chunk)
+            assert torch.allclose(loss, same, rtol=1e-6)
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -172,6 +172,7 @@ def test_the_base_is_a_reference_that_never_moves(make: Make, model: Model, meth
     view = training.views(0)
     with torch.no_grad():
         reading = base_reference(training.student)(view)
+        assert reading.hidden is not None
         assert torch.equal(
             reading.head.logits(reading.hidden), untouched.head.logits(untouched.hidden(view)[view.scored])
         )
@@ -216,7 +217,7 @@ def test_what_is_recorded_adds_up(make: Make, model: Model) -> None:
 def test_the_dev_loss_is_the_mean_over_tokens(make: Make, model: Model) -> None:
     training = make(model())
     views = [training.views(k) for k in range(3)]
-    (ours,) = dev_losses(training.student, 1, views, chunk=7)
+    (ours,), (drift,) = dev_losses(training.student, 1, views, chunk=7)
     lm = training.student.lm
     with torch.no_grad():
         parts = [
@@ -224,6 +225,7 @@ def test_the_dev_loss_is_the_mean_over_tokens(make: Make, model: Model) -> None:
             for v in views
         ]
     assert ours == pytest.approx(float(torch.cat(parts).mean()), rel=1e-6)
+    assert abs(drift) < 1e-6, "an adapter that has learned nothing is its base"
 
 
 def test_the_best_is_kept_and_patience_ends_the_run(make: Make, model: Model) -> None:
@@ -242,5 +244,9 @@ def test_the_best_is_kept_and_patience_ends_the_run(make: Make, model: Model) ->
     assert (best.step, best.loss) == min(losses.items(), key=lambda item: item[1])
     assert max(kept) == best.step
     training.arms[0].adapter.set_state(kept[best.step])
-    assert dev_losses(training.student, 1, dev, None)[0] == pytest.approx(best.loss)
-    assert records[-1].rows()[-1] == {"event": "dev", "step": training.step, "loss": losses[training.step]}
+    (loss,), (drift,) = dev_losses(training.student, 1, dev, None)
+    assert loss == pytest.approx(best.loss)
+    assert drift > 0
+    row = records[-1].rows()[-1]
+    assert (row["event"], row["step"], row["loss"]) == ("dev", training.step, losses[training.step])
+    assert row["kl_base"] > drift, "it drifts on after its best"

@@ -16,7 +16,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from netgain.errors import UserError
 from netgain.models.lm import Head
+from netgain.objectives.term import Reading
 
 Engine = Literal["flash", "chunked"]
 
@@ -73,6 +75,57 @@ def expected_row(hidden: Tensor, head: Head, chunk: int | None, engine: Engine |
     engine = engine or ("flash" if flash_applies(weight) else "chunked")
     lse, mean = _flash(query, weight) if engine == "flash" else _chunked(query, weight, chunk)
     return lse.to(wide), mean.to(wide)
+
+
+@torch.no_grad()
+def soft_statistic(hidden: Tensor, head: Head, student: Head, chunk: int | None) -> tuple[Tensor, Tensor, Tensor]:
+    """E_p[W] (N, H) over the student's frozen W, sum_v p_v log p_v (N,) and lse of p's logits (N,), for
+    p = softmax(head(hidden)): all that a forward KL and a cross-entropy need to know of the reference p."""
+    wide = torch.promote_types(hidden.dtype, torch.float32)
+    if len(head.weight) != len(student.weight):
+        raise UserError(
+            f"a reference with {len(head.weight)} words cannot be compared with a student of {len(student.weight)}: "
+            "they need the same vocabulary."
+        )
+    if head.weight.data_ptr() == student.weight.data_ptr() and fusable(head):
+        lse, mean = expected_row(hidden, head, chunk)
+        scaled = hidden if head.scale is None else hidden * head.scale
+        return mean, (scaled.to(wide) * mean).sum(-1) - lse, lse
+    means, constants, normalisers = [hidden.new_zeros(0, student.weight.shape[1], dtype=wide)], [], []
+    for rows in slices(len(hidden), chunk):
+        z = head.logits(hidden[rows]).to(wide)
+        normalisers.append(z.logsumexp(-1))
+        logp = z - normalisers[-1][:, None]
+        p = logp.exp()
+        means.append((p.to(student.weight.dtype) @ student.weight.detach()).to(wide))
+        constants.append((p * logp).sum(-1))
+    return torch.cat(means), torch.cat(constants), torch.cat(normalisers)
+
+
+def remembered(reading: Reading, student: Head, chunk: int | None) -> tuple[Tensor, Tensor]:
+    """E_p[W] (N, H) and sum_v p_v log p_v (N,) of a reference, read or made now."""
+    if reading.mean is not None and reading.entropy_term is not None:
+        return reading.mean, reading.entropy_term
+    mean, constant, _ = soft_statistic(_states(reading), reading.head, student, chunk)
+    return mean, constant
+
+
+@torch.no_grad()
+def judged(reading: Reading, student: Head, targets: Tensor, chunk: int | None) -> tuple[Tensor, Tensor, Tensor]:
+    """The same two, and the reference's own cross-entropy with the targets (N,)."""
+    hidden, head = _states(reading), reading.head
+    mean, constant, lse = soft_statistic(hidden, head, student, chunk)
+    z = (hidden.to(lse.dtype) * head.weight[targets].to(lse.dtype)).sum(-1)
+    z = z if head.bias is None else z + head.bias[targets]
+    z = z if head.scale is None else z * head.scale
+    z = z if head.softcap is None else torch.tanh(z / head.softcap) * head.softcap
+    return mean, constant, lse - z
+
+
+def _states(reading: Reading) -> Tensor:
+    if reading.hidden is None:
+        raise ValueError("the reference remembers no states, and a term needs them")
+    return reading.hidden
 
 
 class _LogSumExpHead(torch.autograd.Function):

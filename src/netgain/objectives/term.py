@@ -6,10 +6,10 @@ also say `soft_target`: then no logits are ever made (objectives/linear.py).
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from netgain.spec.plugin import TermPlugin
 
@@ -37,6 +37,15 @@ class Scores:
         at = self.targets.expand(self.logits.shape[:-1])
         return self.logp.gather(-1, at[..., None]).squeeze(-1)
 
+    def of(self, arms: Sequence[int]) -> "Scores":
+        """The scores of some of the arms that lead the shape."""
+        if len(arms) == len(self.logits):
+            return self
+        some = Scores(self.logits[list(arms)], self.targets)
+        if "logp" in vars(self):  # one log-softmax for all
+            vars(some)["logp"] = self.logp[list(arms)]
+        return some
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -53,10 +62,14 @@ class Reading:
 
 @dataclass(frozen=True)
 class SoftTarget:
-    """A term written as lse(W h) - h . vector + constant: vector (N, H) = E_q[W], constant (N,) or None for 0."""
+    """A term written as g * (lse(W h) - h . vector + constant): vector (N, H) = E_q[W], constant (N,) or None for 0.
+
+    gate: the student's own cross-entropy (K, N) -> g (K, N), without gradient; None for 1.
+    """
 
     vector: "Tensor"
     constant: "Tensor | None" = None
+    gate: "Callable[[Tensor], Tensor] | None" = None
 
 
 class Term(TermPlugin, ABC):
@@ -67,10 +80,25 @@ class Term(TermPlugin, ABC):
         """The references whose scores it compares with."""
         return frozenset()
 
+    @property
+    def reads(self) -> Literal["mean", "hidden"]:
+        """What of a reference must be remembered for it: the states, or only the H + 1 numbers of a soft target."""
+        return "hidden"
+
     @abstractmethod
     def values(self, student: Scores, references: Mapping[str, Scores]) -> "Tensor":
         """The term at every scored token, (...) like the student's targets; leading dimensions are arms."""
 
-    def soft_target(self, weight: "Tensor", targets: "Tensor", references: Mapping[str, Reading]) -> SoftTarget | None:
-        """The same term for a frozen head W (V, H) and targets (N,), when it has this form."""
+    def soft_target(
+        self, head: "Head", targets: "Tensor", references: Mapping[str, Reading], chunk: int | None
+    ) -> SoftTarget | None:
+        """The same term for the student's frozen head and targets (N,), when it has this form."""
         return None
+
+
+class Penalty(TermPlugin, ABC):
+    """A term of the weights alone: no token, no reference, nothing to divide by."""
+
+    @abstractmethod
+    def value(self, learned: "Mapping[str, Tensor]", initial: "Mapping[str, Tensor]") -> "Tensor":
+        """A number, of the tensors that learn and of what they were before the first step."""

@@ -6,7 +6,7 @@ training is its tensors and a step number, and a resumed training is the same tr
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -14,8 +14,9 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from netgain.data.view import View
-from netgain.objectives.objective import Loss, Objective
-from netgain.objectives.term import Reading
+from netgain.objectives.objective import Active, Loss, Objective, needs
+from netgain.objectives.selection import Selection, select
+from netgain.objectives.term import Penalty, Reading, Term
 from netgain.spec.run import Runtime
 from netgain.training.arms import Arm, Reference, Student, learning_rate
 
@@ -44,7 +45,8 @@ class ArmStep:
 class StepRecord:
     """One optimiser step, counted from 1. `tokens` read and `seconds` spent are totals since the run began.
 
-    `arms` has None for an arm that did not learn from this step; `dev` is there when dev losses were measured after it.
+    `arms` has None for an arm that did not learn from this step; `dev` and `drift`, KL(base || arm), are there when
+    dev rows were measured after it.
     """
 
     step: int
@@ -52,6 +54,7 @@ class StepRecord:
     tokens: int
     seconds: float
     dev: tuple[float, ...] | None = None
+    drift: tuple[float, ...] | None = None
 
     def rows(self, arm: int = 0) -> list[dict[str, Any]]:
         """The rows of metrics.jsonl that this step is worth for one arm."""
@@ -70,7 +73,8 @@ class StepRecord:
                 }
             )
         if self.dev is not None:
-            rows.append({"event": "dev", "step": self.step, "loss": self.dev[arm]})
+            moved = {} if self.drift is None else {"kl_base": self.drift[arm]}
+            rows.append({"event": "dev", "step": self.step, "loss": self.dev[arm], **moved})
         return rows
 
 
@@ -90,15 +94,24 @@ class Training:
 
     def __post_init__(self) -> None:
         self.objective = Objective([arm.objective for arm in self.arms])
+        self.initial = [_copied(arm) if self.objective.penalties else {} for arm in self.arms]
         self.steps = max(arm.optim.steps for arm in self.arms)
         cpu = self.student.lm.device.type == "cpu"
         self.accelerator = Accelerator(mixed_precision="no", cpu=cpu)
         self.optimizer = _optimizer(self.arms)
 
+    def view(self) -> View:
+        """The View of the next step, where the student is."""
+        return self.views(self.step).to(self.student.lm.device)
+
     @property
     def finished(self) -> bool:
         """Whether no arm has a step left."""
         return not any(arm.learns_at(self.step) for arm in self.arms)
+
+
+def _copied(arm: Arm) -> dict[str, Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in arm.adapter.parameters().items()}
 
 
 def _optimizer(arms: Sequence[Arm]) -> torch.optim.AdamW:
@@ -126,7 +139,7 @@ def _step(training: Training) -> StepRecord:
     start = time.perf_counter()
     step, arms = training.step, training.arms
     live = [arm.learns_at(step) for arm in arms]
-    view = training.views(step).to(training.student.lm.device)
+    view = training.view()
     loss = backward(training, view, [arm.progress(step) for arm in arms], live)
     norms = _grad_norms(arms)
     losses, *raw, measured = _numbers(loss.arms, loss.raw, norms)
@@ -138,23 +151,58 @@ def _step(training: Training) -> StepRecord:
     if broken and len(broken) == sum(live):
         training.student.zero_grad()
         raise Diverged(step + 1, broken)
-    _update(training, norms, rates, [now and arm.diverged is None for now, arm in zip(live, arms, strict=True)])
+    going = [now and arm.diverged is None for now, arm in zip(live, arms, strict=True)]
+    _update(training, norms, rates, going)
     training.step += 1
     training.tokens += int(view.attention_mask.sum())
     training.seconds += time.perf_counter() - start
-    records = [
-        ArmStep(
-            progress=arm.progress(step),
-            loss=losses[k],
-            terms={name: (raw[t][k], loss.weights[t][k]) for t, name in enumerate(loss.names)},
-            lr=rates[k],
-            grad_norm=measured[k],
-        )
-        if live[k] and arm.diverged is None
-        else None
-        for k, arm in enumerate(arms)
-    ]
+    records: list[ArmStep | None] = []
+    for k, arm in enumerate(arms):
+        if not going[k]:
+            records.append(None)
+            continue
+        terms = {n: (raw[t][k], loss.weights[t][k]) for t, n in enumerate(loss.names) if k in loss.members[t]}
+        training.objective.observe(k, {name: value for name, (value, _) in terms.items()})
+        records.append(ArmStep(arm.progress(step), losses[k], terms, rates[k], measured[k]))
     return StepRecord(training.step, tuple(records), training.tokens, training.seconds)
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One micro-batch on its way: what its tokens count, what the references said of it, and the arms' states."""
+
+    view: View
+    tokens: Selection
+    readings: Mapping[str, Reading]
+    states: Tensor  # (K, n, H)
+
+
+def passes(training: Training, view: View, active: Sequence[Active[Term]]) -> Iterator[Pass]:
+    """The forward passes of one step, a micro-batch at a time; the backward pass belongs between two of them."""
+    student = training.student
+    tokens = select(view, [each.part.tokens for each in active], training.seed, training.step)
+    names = needs(active)
+    start = 0
+    with student.learning(), student.lm.checkpointing(training.runtime.gradient_checkpointing):
+        for rows, part in _micro_batches(view, training.runtime.micro_batch):
+            if len(part.targets) == 0:
+                continue
+            if student.noise is not None:
+                student.noise.at(training.seed, training.step, rows)
+            own = slice(start, start + len(part.targets))
+            readings = _read(training.references, names, part)
+            with training.accelerator.autocast():
+                states = student.states(part)
+            yield Pass(part, {kind: selected.part(own) for kind, selected in tokens.items()}, readings, states)
+            start = own.stop
+
+
+def score(training: Training, made: Pass, active: Sequence[Active[Term]]) -> Loss:
+    """The loss of one micro-batch."""
+    head, chunk = training.student.lm.head, training.runtime.chunk
+    return training.objective(
+        active, made.states, head, made.view.targets, made.tokens, references=made.readings, chunk=chunk
+    )
 
 
 def backward(training: Training, view: View, progress: Sequence[float], live: Sequence[bool]) -> Loss:
@@ -162,34 +210,47 @@ def backward(training: Training, view: View, progress: Sequence[float], live: Se
 
     loss.raw is divided by D here, so that loss_k = sum_t weight_tk raw_tk.
     """
-    student, total = training.student, view.count
-    names = training.objective.needs(progress)
+    active = training.objective.active(progress)
     mask = None if all(live) else torch.tensor(live, device=view.input_ids.device)
     found: list[Loss] = []
-    with student.learning(), student.lm.checkpointing(training.runtime.gradient_checkpointing):
-        for rows, part in _micro_batches(view, training.runtime.micro_batch):
-            if len(part.targets) == 0:
-                continue
-            if student.noise is not None:
-                student.noise.at(training.seed, training.step, rows)
-            references = _read(training.references, names, part)
-            with training.accelerator.autocast():
-                states = student.states(part)
-            loss = training.objective(
-                states,
-                student.lm.head,
-                part.targets,
-                part.weight,
-                total=total,
-                progress=progress,
-                references=references,
-                chunk=training.runtime.chunk,
-            )
+    for made in passes(training, view, active):
+        loss = score(training, made, active)
+        if active:
             training.accelerator.backward(loss.arms.sum() if mask is None else (loss.arms * mask).sum())
-            found.append(loss)
+        found.append(loss)
     sums = torch.stack([loss.arms.detach() for loss in found]).sum(0)
-    raw = torch.stack([loss.raw for loss in found]).sum(0) / total
-    return Loss(sums, found[0].names, raw, found[0].weights)
+    raw = torch.stack([loss.raw for loss in found]).sum(0)
+    totals = torch.tensor([d or 1.0 for d in found[0].totals], dtype=raw.dtype, device=raw.device)
+    whole = replace(found[0], arms=sums, raw=raw / totals[:, None])
+    return _penalise(training, whole, progress, live)
+
+
+def _penalise(training: Training, loss: Loss, progress: Sequence[float], live: Sequence[bool]) -> Loss:
+    """The loss with its weight-space terms, whose gradient is added to the arms' tensors."""
+    for each in training.objective.penalised(progress):
+        own = [k for k in each.arms if live[k]]
+        values = {k: penalty(training, each, k) for k in own}
+        for k, value in values.items():
+            training.accelerator.backward(each.weights[k] * value)
+        row = torch.stack(
+            [values[k].detach().to(loss.raw) if k in values else loss.raw.new_zeros(()) for k in range(len(live))]
+        )
+        weights = torch.tensor(each.weights, dtype=row.dtype, device=row.device)
+        loss = replace(
+            loss,
+            arms=loss.arms + weights * row,
+            names=(*loss.names, each.part.name),
+            raw=torch.cat([loss.raw, row[None]]),
+            totals=(*loss.totals, 1.0),
+            weights=(*loss.weights, each.weights),
+            members=(*loss.members, each.arms),
+        )
+    return loss
+
+
+def penalty(training: Training, each: Active[Penalty], arm: int) -> Tensor:
+    """The value of a weight-space term for one arm."""
+    return each.part.term.value(training.arms[arm].adapter.parameters(), training.initial[arm])
 
 
 def _micro_batches(view: View, size: int | None) -> Iterator[tuple[Tensor, View]]:

@@ -1,7 +1,7 @@
 """Dev losses, the best checkpoint and early stopping, as a consumer of the loop.
 
 The dev loss is the cross-entropy of held-out answers, token-weighted, whatever the arm's objective is: so that arms
-are chosen by one measure.
+are chosen by one measure. Beside it goes how far the arm has moved from its base on the same tokens.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -11,33 +11,36 @@ import torch
 
 from netgain.data.view import View
 from netgain.objectives.objective import Objective
+from netgain.objectives.selection import Selected, Selection
 from netgain.objectives.terms.ce import Ce
+from netgain.objectives.terms.kl import Kl
 from netgain.spec.run import DevSpec, Weighted
-from netgain.training.arms import Arm, Student
+from netgain.training.arms import Arm, Student, base_reference
 from netgain.training.loop import StepRecord, Training
 
-CROSS_ENTROPY = {"ce": Weighted(term=Ce())}
+MEASURED = {"ce": Weighted(term=Ce()), "kl": Weighted(term=Kl())}
 
 
 @torch.no_grad()
-def dev_losses(student: Student, arms: int, views: Iterable[View], chunk: int | None) -> tuple[float, ...]:
-    """sum_n -log p(y_n) / N over all views, for each arm."""
-    objective = Objective([CROSS_ENTROPY] * arms)
-    sums, total = torch.zeros(arms, dtype=torch.float64), 0
+def dev_losses(
+    student: Student, arms: int, views: Iterable[View], chunk: int | None
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """sum_n -log p(y_n) / N and sum_n KL(base || arm)(n) / N over all views, for each arm.
+
+    With a frozen head the second costs one forward pass of the base, whatever the number of arms.
+    """
+    objective, base = Objective([MEASURED] * arms), base_reference(student)
+    active = objective.active([0.0] * arms)
+    sums, total = torch.zeros(2, arms, dtype=torch.float64), 0
     for cpu in views:
         view = cpu.to(student.lm.device)
-        found = objective(
-            student.states(view),
-            student.lm.head,
-            view.targets,
-            torch.ones_like(view.weight),
-            total=1.0,
-            progress=[0.0] * arms,
-            chunk=chunk,
-        )
-        sums += found.raw[0].double().cpu()
+        ones: Selection = {"all": Selected(torch.ones_like(view.weight), 1.0)}
+        states, readings = student.states(view), {"base": base(view)}
+        found = objective(active, states, student.lm.head, view.targets, ones, references=readings, chunk=chunk)
+        sums += found.raw.double().cpu()
         total += len(view.targets)
-    return tuple((sums / total).tolist())
+    loss, drift = (sums / total).tolist()
+    return tuple(loss), tuple(drift)
 
 
 def watch(
@@ -56,11 +59,11 @@ def watch(
         if spec.every is None or not (record.step % spec.every == 0 or training.finished):
             yield record
             continue
-        losses = dev_losses(training.student, len(training.arms), views, training.runtime.chunk)
+        losses, drifts = dev_losses(training.student, len(training.arms), views, training.runtime.chunk)
         for arm, loss, own in zip(training.arms, losses, record.arms, strict=True):
             if own is not None:
                 judge(arm, loss, record.step, spec, keep_best)
-        yield replace(record, dev=losses)
+        yield replace(record, dev=losses, drift=drifts)
 
 
 def judge(arm: Arm, loss: float, step: int, spec: DevSpec, keep_best: Callable[[Arm], None]) -> None:

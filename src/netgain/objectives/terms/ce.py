@@ -8,6 +8,8 @@ from netgain.objectives.term import Reading, Scores, SoftTarget, Term
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from netgain.models.lm import Head
+
 
 class Ce(Term):
     """-log p(y) = lse(W h) - h . W[y]."""
@@ -17,5 +19,7 @@ class Ce(Term):
     def values(self, student: Scores, references: Mapping[str, Scores]) -> "Tensor":
         return -student.target_logp
 
-    def soft_target(self, weight: "Tensor", targets: "Tensor", references: Mapping[str, Reading]) -> SoftTarget:
-        return SoftTarget(weight[targets])
+    def soft_target(
+        self, head: "Head", targets: "Tensor", references: Mapping[str, Reading], chunk: int | None
+    ) -> SoftTarget:
+        return SoftTarget(head.weight[targets])
