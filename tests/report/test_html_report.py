@@ -1,4 +1,4 @@
-"""The HTML report: self-contained, inert whatever a model wrote, every number bound, and small however large the ledger."""
+"""The HTML report: self-contained, inert whatever a model wrote, every number bound, small at any size."""
 
 import re
 from collections.abc import Iterator

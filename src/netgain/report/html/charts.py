@@ -41,14 +41,14 @@ def forest(rows: Sequence[ForestRow], width: float) -> Markup:
         inside = [row for row in rows if row.unit == unit]
         bounds = [v for row in inside for v in (row.range.low, row.range.high, row.range.estimate)]
         scale = svg.axis(bounds, left, right, include=[0.0, *(-row.margin for row in inside if row.margin)])
-        step = 56.0 if narrow else 38.0
+        step = 66.0 if narrow else 38.0
         top, bottom = y, y + step * len(inside) + 6
         say = svg.say_points if unit == "points" else svg.say_change
         title = f"difference in {unit}; right of 0 is better"
         parts += svg.x_axis(scale, bottom, top, title, say, 4 if narrow else 7)
         parts.append(line(scale(0.0), top, scale(0.0), bottom, "zero"))
         for i, row in enumerate(inside):
-            parts.append(_forest_row(row, scale, top + step * (i + (0.72 if narrow else 0.5)), width, narrow))
+            parts.append(_forest_row(row, scale, top + step * (i + (0.78 if narrow else 0.5)), width, narrow))
         y = bottom + 52
     return canvas(width, y - 8, f"Forest plot of {len(rows)} declared contrasts", parts)
 
@@ -66,8 +66,11 @@ def _forest_row(row: ForestRow, scale: svg.Axis, y: float, width: float, narrow:
         mark(scale.inside(row.range.estimate), y, {"good": 2, "bad": 3}.get(row.tone, 0), f"dot {row.tone}", 5.5),
     ]
     if narrow:
-        head = f"{row.name}, {row.about}: {row.word}"
-        parts.append(text(scale.start, y - 18, cut(head, width - 20), size=11))
+        parts += [
+            text(scale.start, y - 31, cut(row.name, 0.58 * width), kind="strong halo"),
+            text(width, y - 31, cut(row.word, 0.42 * width), anchor="end", kind=f"word halo {row.tone}"),
+            text(scale.start, y - 17, cut(row.about, width - 20, 11), kind="tick halo", size=11),
+        ]
     else:
         parts += [
             text(0, y - 2, cut(row.name, scale.start - 12), kind="strong"),
@@ -118,28 +121,49 @@ def frontier(panel: Frontier, width: float) -> Markup:
         line(x(-panel.margin), top, x(-panel.margin), bottom, "margin"),
         text(x(-panel.margin) + 4, bottom - 6, "margin", kind="tick", size=11),
     ]
-    taken: list[tuple[float, float]] = []
+    taken = [(x.inside(p.kept.estimate) - 8, y.inside(p.gained.estimate) - 8, 16.0, 16.0) for p in panel.points]
     for i, point in enumerate(panel.points):
         parts.append(_cross(point, i, x, y, taken))
     return canvas(width, height, f"{panel.y_title} against {panel.x_title}, {len(panel.points)} arms", parts)
 
 
-def _cross(point: FrontierPoint, i: int, x: svg.Axis, y: svg.Axis, taken: list[tuple[float, float]]) -> Markup:
+Box = tuple[float, float, float, float]
+
+
+def _cross(point: FrontierPoint, i: int, x: svg.Axis, y: svg.Axis, taken: list[Box]) -> Markup:
     px, py = x.inside(point.kept.estimate), y.inside(point.gained.estimate)
     shade = f"c{i % svg.PALETTE}"
-    at = py - 8
-    while any(abs(at - other) < 13 and abs(px - beside) < 90 for beside, other in taken):
-        at -= 13
-    taken.append((px, at))
-    left = px > (x.start + x.stop) / 2
+    name = cut(point.name, 190)
+    lx, ly, anchor = _label_place(px, py, 7.0 * len(name), x, y, taken)
     parts = [
         line(x.inside(point.kept.low), py, x.inside(point.kept.high), py, f"interval {shade}"),
         line(px, y.inside(point.gained.low), px, y.inside(point.gained.high), f"interval {shade}"),
+        line(px, py, lx, ly - 4, f"leader {shade}") if abs(lx - px) > 16 else None,
         mark(px, py, i, f"dot {shade}", 6),
-        text(px + (-9 if left else 9), at, cut(point.name, 190), anchor="end" if left else "start", kind="strong halo"),
+        text(lx, ly, name, anchor=anchor, kind="strong halo"),
     ]
     words = f"{point.name}: kept {point.kept.estimate:+.4g}, gained {point.gained.estimate:+.4g}"
     return bound(point.identity, words, parts)
+
+
+def _label_place(
+    px: float, py: float, long: float, x: svg.Axis, y: svg.Axis, taken: list[Box]
+) -> tuple[float, float, str]:
+    """The nearest free place for a name: beside its mark, else further out at the end of a thin line."""
+    for out in (11.0, 34.0, 60.0, 90.0):
+        for down in (4.0, -12.0, 20.0, -28.0, 36.0, -44.0, 52.0, -60.0, 68.0):
+            for side in (1, -1):
+                start = px + out if side > 0 else px - out - long
+                box = (start, py + down - 11, long, 14.0)
+                inside = x.start <= start and start + long <= x.stop and y.stop <= box[1] and box[1] + 14 <= y.start
+                if inside and not any(_overlap(box, other) for other in taken):
+                    taken.append(box)
+                    return px + side * out, py + down, "start" if side > 0 else "end"
+    return px + 11, py + 4, "start"
+
+
+def _overlap(a: Box, b: Box) -> bool:
+    return a[0] < b[0] + b[2] and b[0] < a[0] + a[2] and a[1] < b[1] + b[3] and b[1] < a[1] + a[3]
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +189,7 @@ class Panel:
     series: Sequence[Series]
     marked: Sequence[float] = field(default=())
     """Values of x that are shaded, such as the set of winners."""
+    percent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,9 +199,12 @@ class Grid:
     x_title: str
     y_title: str
     panels: Sequence[Panel]
-    log: bool = False
     percent: bool = False
     zero: bool = False
+    labels: Sequence[str] = ()
+    """Names of the positions 0, 1, 2, ... of x, when its values are not to scale."""
+    alone: bool = False
+    """Every panel has its own y axis, because their units differ."""
 
 
 def lines(grid: Grid, width: float) -> Markup:
@@ -184,27 +212,36 @@ def lines(grid: Grid, width: float) -> Markup:
     columns = 1 if width <= NARROW else min(len(grid.panels), 3 if len(grid.panels) > 2 else 2)
     inner, tall, gap = width / columns, 150.0 if columns > 1 or width <= NARROW else 240.0, 62.0
     xs = [x for panel in grid.panels for s in panel.series for x, _ in s.points]
-    ys = [y for panel in grid.panels for s in panel.series for _, y in s.points]
-    ys += [v for panel in grid.panels for s in panel.series for band in s.band for v in band[1:]]
+    ys = _heights(grid.panels)
     shared = [0.0] if grid.zero else []
     parts: list[Markup] = []
     for i, panel in enumerate(grid.panels):
-        left, top = (i % columns) * inner, (i // columns) * (tall + gap) + 34
-        x = svg.axis(xs, left + 52, left + inner - 14, log=grid.log)
-        y = svg.axis(ys, top + tall, top, include=shared)
+        left, top = (i % columns) * inner, (i // columns) * (tall + gap) + 48
+        x = svg.axis(xs, left + 52, left + inner - 14)
+        y = svg.axis(_heights([panel]) if grid.alone else ys, top + tall, top, include=shared)
         parts += _panel(grid, panel, x, y, inner)
     rows = math.ceil(len(grid.panels) / columns)
     entries = list(dict.fromkeys((s.name, s.shade, s.dash, s.faint) for p in grid.panels for s in p.series))
-    legend, height = _legend(entries, rows * (tall + gap) + 30, width)
+    legend, height = _legend(entries, rows * (tall + gap) + 44, width)
     words = f"{grid.y_title} over {grid.x_title}: {', '.join(panel.title for panel in grid.panels)}"
-    return canvas(width, height, words, parts, legend)
+    return canvas(width, height, words, text(0, 14, cut(grid.y_title, width), kind="title"), parts, legend)
+
+
+def _heights(panels: Sequence[Panel]) -> list[float]:
+    """Every value that a y axis must hold."""
+    series = [each for panel in panels for each in panel.series]
+    return [y for s in series for _, y in s.points] + [v for s in series for band in s.band for v in band[1:]]
 
 
 def _panel(grid: Grid, panel: Panel, x: svg.Axis, y: svg.Axis, inner: float) -> list[Markup]:
-    say_y: Callable[[float], str] = svg.say_percent if grid.percent else svg.say_tick
-    parts = svg.x_axis(x, y.start, y.stop, grid.x_title, svg.say_tick, 4)
+    say_y: Callable[[float], str] = svg.say_percent if grid.percent or panel.percent else svg.say_tick
+    parts = (
+        svg.named_axis(x, y.start, y.stop, grid.x_title, grid.labels)
+        if grid.labels
+        else svg.x_axis(x, y.start, y.stop, grid.x_title, svg.say_tick, 4)
+    )
     parts += svg.y_axis(y, x.start, x.stop, "", say_y, 4)
-    parts.append(text(x.start, y.stop - 8, cut(f"{panel.title}: {grid.y_title}", inner - 60), kind="strong"))
+    parts.append(text(x.start, y.stop - 8, cut(panel.title, inner - 60), kind="strong"))
     for value in panel.marked:
         parts.append(rect(x(value) - 9, y.stop, 18, y.start - y.stop, "winner"))
     for series in panel.series:

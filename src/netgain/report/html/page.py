@@ -57,8 +57,9 @@ class Page:
             raise ValueError(f"{identity} is bound to two different things")
         return identity
 
-    def number(self, identity: str, words: object, basis: Basis, kind: str = "") -> Markup:
+    def number(self, identity: str, words: object, basis: Basis) -> Markup:
         """Words that rest on numbers: pointing at them, or reaching them by keyboard, says on which."""
+        kind = "quiet" if isinstance(words, str) and len(words) > 40 else ""
         return element(
             "span",
             words,
@@ -76,7 +77,8 @@ class Page:
             shown: object = "-" if cell is None else cell
             if i == handle:
                 shown = element("span", shown, class_="bound", data_tip=identity, role="button", tabindex="0")
-            made.append(element("th", shown, scope="row") if i == 0 else element("td", shown))
+            long = "long" if isinstance(cell, str) and not isinstance(cell, Markup) and len(cell) > 40 else None
+            made.append(element("th", shown, scope="row") if i == 0 else element("td", shown, class_=long))
         return element("tr", made, data_bound=identity)
 
     # ---- blocks

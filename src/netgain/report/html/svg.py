@@ -9,7 +9,7 @@ from markupsafe import Markup
 from netgain.report.html.markup import element
 
 FONT = 12.0
-NARROW, WIDE = 350, 860
+NARROW, WIDE = 350, 940
 """Every chart is drawn for a telephone and for a desk; the page shows the one that fits."""
 
 PALETTE = 8
@@ -123,6 +123,19 @@ def x_axis(scale: Axis, y: float, top: float, title: str, say: Callable[[float],
     for tick in scale.ticks(most):
         x = scale(tick)
         parts += [line(x, top, x, y, "grid"), text(x, y + 16, say(tick), anchor="middle", kind="tick", size=11)]
+    parts.append(text((scale.start + scale.stop) / 2, y + 34, title, anchor="middle", kind="title"))
+    return parts
+
+
+def named_axis(scale: Axis, y: float, top: float, title: str, names: Sequence[str]) -> list[Markup]:
+    """An axis of named places, evenly spaced; names that would not fit beside each other are left out in turns."""
+    parts = [line(scale.start, y, scale.stop, y, "axis")]
+    room = (scale.stop - scale.start) / max(len(names), 1)
+    every = max(1, math.ceil(6.5 * max(map(len, names)) / max(room, 1.0)))
+    for i, name in enumerate(names):
+        parts.append(line(scale(i), top, scale(i), y, "grid"))
+        if i % every == 0:
+            parts.append(text(scale(i), y + 16, name, anchor="middle", kind="tick", size=11))
     parts.append(text((scale.start + scale.stop) / 2, y + 34, title, anchor="middle", kind="title"))
     return parts
 

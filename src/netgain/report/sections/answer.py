@@ -5,14 +5,17 @@ from collections.abc import Iterator, Sequence
 
 from markupsafe import Markup
 
-from netgain.report.html.basis import counted, of_judged
+from netgain.report.html.basis import counted, direction, of_judged
 from netgain.report.html.markup import element
 from netgain.report.html.page import Page, key_of
 from netgain.report.study import Judged
 from netgain.report.words import word_of
+from netgain.stats.result import say, say_level, say_range
 
 PLACE = 0
 TITLE = "The answer"
+LISTED = 4
+"""Contrasts that the answer names one by one; of more, it counts the verdicts and names the extremes."""
 
 
 def section(page: Page) -> Iterator[Markup]:
@@ -40,14 +43,36 @@ def _answer(page: Page, question: str, asked: Sequence[Judged]) -> Markup:
         head, tone = word_of(each), page.tone(each)
         words = page.number(f"answer/{question}", sentence, basis)
     else:
-        counts = Counter(word_of(each) for each in asked)
-        sentence = f"Of {len(asked)} declared contrasts: {', '.join(f'{n} {word}' for word, n in counts.items())}."
-        tones = {page.tone(each) for each in asked}
-        head, tone = (next(iter(counts)), tones.pop()) if len(counts) == 1 else ("it depends", "open")
+        head, tone, sentence = _many(page, asked)
         rows = "each contrast below with its own rows"
         words = page.number(f"answer/{question}", sentence, counted(f"{question} over all contrasts", sentence, rows))
     mark = element("span", head, class_=f"verdict {tone}")
     return element("p", element("strong", question), " ", mark, " ", words, class_="answer")
+
+
+def _many(page: Page, asked: Sequence[Judged]) -> tuple[str, str, str]:
+    """(word, tone, sentence): every contrast with its interval, or the counts and both extremes when there are many."""
+    counts = Counter(word_of(each) for each in asked)
+    tones = {page.tone(each) for each in asked}
+    head, tone = (next(iter(counts)), tones.pop()) if len(counts) == 1 else ("it depends", "open")
+    tally = ", ".join(f"{n} {word}" for word, n in counts.items())
+    if len(asked) <= LISTED:
+        return head, tone, f"{'; '.join(_said(each) for each in asked)}."
+    if len({(each.task, each.metric) for each in asked}) > 1:
+        return head, tone, f"Of {len(asked)} declared contrasts: {tally}."
+    ranked = sorted(asked, key=lambda each: direction(each).estimate)
+    return (
+        head,
+        tone,
+        f"Of {len(asked)} declared contrasts: {tally}. Best: {_said(ranked[-1])}; worst: {_said(ranked[0])}.",
+    )
+
+
+def _said(each: Judged) -> str:
+    """`sft +14.8 points (95 %: +6.8 to +22.6 points) on label/accuracy`, + being better."""
+    signed, scale = direction(each), each.verdict.answer.scale
+    between = f"{say_level(signed.level)}: {say_range(signed.low, signed.high, scale)}"
+    return f"{each.arm} {say(signed.estimate, scale)} ({between}) on {each.task}/{each.metric}"
 
 
 def _overall(page: Page, arm: str) -> Markup:

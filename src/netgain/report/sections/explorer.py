@@ -9,6 +9,7 @@ from netgain.report.html.basis import counted
 from netgain.report.html.explorer import payload
 from netgain.report.html.markup import element
 from netgain.report.html.page import Page
+from netgain.report.study import Judged
 
 PLACE = 800
 TITLE = "Items"
@@ -38,9 +39,16 @@ def asked(page: Page) -> list[tuple[str, str, str, str]]:
     """(arm, versus, task, metric) of every declared contrast, on the task's main metric."""
     found: dict[tuple[str, str, str, str], None] = {}
     for each in page.report.judged:
-        card = page.frame.card(each.arm, each.task)
-        found[each.arm, each.versus, each.task, card["metric"] if card else each.metric] = None
+        found[each.arm, each.versus, each.task, _metric(page, each)] = None
     return list(found)
+
+
+def _metric(page: Page, each: Judged) -> str:
+    """The task's main metric; where no item has it by itself (F1 of spans), the first that items have."""
+    card = page.frame.card(each.arm, each.task) or {}
+    measured = {name for m in page.frame.members[each.arm][:1] for name in m.items["metric"].unique().to_pylist()}
+    names = (str(card.get("metric")), *card.get("binary", ()), *card.get("metrics", ()))
+    return next((name for name in names if name in measured), each.metric)
 
 
 def _controls(made: dict[str, Any]) -> list[Markup]:

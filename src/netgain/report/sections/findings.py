@@ -1,6 +1,6 @@
 """What the audit says about this ledger: open findings, worst first."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from markupsafe import Markup
 
@@ -12,6 +12,8 @@ from netgain.report.html.page import Page
 
 PLACE = 200
 TITLE = "Open findings"
+SHOWN = 3
+"""Pieces of evidence that stand open; the others unfold."""
 TONE = {"error": "bad", "warning": "open", "note": ""}
 
 
@@ -23,19 +25,27 @@ def section(page: Page) -> Iterator[Markup]:
     counts = ", ".join(f"{n} {word}{'' if n == 1 else 's'}" for word, n in found.counts.items())
     checked = f"{len(found.checked)} rules checked: {counts}."
     yield page.paragraph(page.number("findings", checked, basis))
-    items = [_finding(page, i, each) for i, each in enumerate(found.findings)]
+    groups: dict[tuple[str, str], list[Finding]] = {}
+    for each in found.findings:
+        groups.setdefault((each.code, each.fix), []).append(each)
+    items = [_group(page, i, group) for i, group in enumerate(groups.values())]
     if items:
         yield element("ul", items, class_="findings")
 
 
-def _finding(page: Page, i: int, each: Finding) -> Markup:
-    basis = counted(
-        f"{each.code}: {each.title}",
-        each.evidence,
-        each.where.table or "the rows of the ledger that the evidence names",
-    )
-    code = element("span", f"{each.code} {each.severity}", class_=f"verdict {TONE[each.severity]}")
-    head = element("p", code, " ", element("strong", each.title), data_bound=page.bind(f"finding/{i}", basis))
-    words = page.number(f"finding/{i}/{each.code}", each.evidence, basis)
-    fix = element("p", "To mend: ", page.number(f"fix/{i}/{each.code}", each.fix, basis), class_="fix")
-    return element("li", head, element("p", words), fix)
+def _group(page: Page, i: int, group: Sequence[Finding]) -> Markup:
+    """Findings of one rule with one remedy: said once, with each piece of evidence."""
+    first = group[0]
+    basis = counted(f"{first.code}: {first.title}", first.evidence, "the rows that the evidence names")
+    code = element("span", f"{first.code} {first.severity}", class_=f"verdict {TONE[first.severity]}")
+    times = f" ({len(group)} times)" if len(group) > 1 else ""
+    head = element("p", code, " ", element("strong", first.title, times), data_bound=page.bind(f"finding/{i}", basis))
+    said = [element("p", _evidence(page, i, j, each)) for j, each in enumerate(group)]
+    shown, rest = said[:SHOWN], said[SHOWN:]
+    fix = element("p", "To mend: ", page.number(f"finding/{i}/fix", first.fix, basis), class_="fix")
+    return element("li", head, shown, page.details(f"{len(rest)} more", rest) if rest else None, fix)
+
+
+def _evidence(page: Page, i: int, j: int, each: Finding) -> Markup:
+    basis = counted(f"{each.code}: {each.title}", each.evidence, "the rows that the evidence names")
+    return page.number(f"finding/{i}/evidence/{j}", each.evidence, basis)

@@ -22,15 +22,20 @@ def section(page: Page) -> Iterator[Markup]:
         return
     grid = Grid("optimiser step", "share of the gradient's norm, %", panels, percent=True, zero=True)
     basis = counted("gradient shares", f"{len(panels)} arms", "probes in metrics.jsonl: terms.NAME.grad_share")
-    words = "Share of each term in the norm of the gradient on the trained parameters, at probed steps; a line a seed."
+    words = (
+        "Share of each term in the norm of the gradient on what is trained, at probed steps; means over seeds."
+    )
     yield page.figure("gradients", page.number("figure/gradients/caption", words, basis), partial(lines, grid), basis)
 
 
 def _series(found: Sequence[tuple[int | None, list[dict[str, Any]]]]) -> Iterator[Series]:
     names = sorted({name for _, rows in found for row in rows for name in row.get("terms") or {}})
-    for _, rows in found:
-        for i, name in enumerate(names):
-            probed = [(row["step"], (row.get("terms") or {}).get(name, {}).get("grad_share")) for row in rows]
-            points = [(float(step), float(share)) for step, share in probed if share is not None]
-            if points:
-                yield Series(name, thinned(points), shade=i, dash=i, dots=len(points) <= 20)
+    for i, name in enumerate(names):
+        shares: dict[float, list[float]] = {}
+        for row in (row for _, rows in found for row in rows):
+            share = (row.get("terms") or {}).get(name, {}).get("grad_share")
+            if share is not None:
+                shares.setdefault(float(row["step"]), []).append(float(share))
+        points = [(step, sum(each) / len(each)) for step, each in sorted(shares.items())]
+        if points:
+            yield Series(name, thinned(points), shade=i, dash=i, dots=len(points) <= 30)
