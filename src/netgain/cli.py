@@ -201,6 +201,36 @@ def export(
 
 
 @app.command()
+def translate(
+    source: Annotated[Path, typer.Option("--from", help="A LoRA adapter folder (PEFT's format) or a run's adapter.")],
+    target: Annotated[str, typer.Option("--to", help="The model that the adapter is translated for.")],
+    out: Annotated[Path, typer.Option(help="Folder to write; must not exist.")],
+    method: Annotated[str, typer.Option(help="global_ridge, pertensor_ridge, topk_..., mean, stitch, subspace, ...")],
+    anchors: Annotated[
+        Path | None, typer.Option(help="Folder of anchors: NAME/source and NAME/target are one task's adapters.")
+    ] = None,
+    base: Annotated[str | None, typer.Option(help="The source adapter's model, when its folder does not say.")] = None,
+    texts: Annotated[
+        Path | None, typer.Option(help="Generic text, paragraphs apart; netgain's own without it.")
+    ] = None,
+    k: Annotated[int, typer.Option(help="How many anchors the topk methods keep.")] = 8,
+    seed: int = 0,
+    as_json: Json = False,
+) -> None:
+    """Translate a LoRA adapter to another model, and say how far that may be believed."""
+    from dataclasses import asdict
+
+    from netgain.execute.translate import Asked
+    from netgain.execute.translate import translate as run_translation
+
+    found = run_translation(Asked(source, base, target, method, anchors, texts, out, seed, k))
+    if as_json:
+        _print_json(asdict(found))
+    else:
+        print(f"{out}: adapter for {target} by {method}.\n{found.sentence}")
+
+
+@app.command()
 def audit(
     paths: Annotated[list[Path], typer.Argument(help="Ledgers, Markdown documents, CSV or Parquet tables.")],
     select: Annotated[list[str] | None, typer.Option(help="Only rules whose code begins so.")] = None,

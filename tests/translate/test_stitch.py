@@ -1,0 +1,108 @@
+"""Stitching: exact where the target computes a rotated copy, aligned by characters, measured on held-out text."""
+
+import numpy as np
+import pytest
+import torch
+
+from netgain.data.embedded import rows
+from netgain.models.lm import LM
+from netgain.models.load import load
+from netgain.spec.run import ModelSpec
+from netgain.translate.files import Place
+from netgain.translate.gauge import Update
+from netgain.translate.stitch import Moments, align, fit, stitch, subspace
+
+
+@pytest.fixture(scope="module")
+def llama() -> LM:
+    torch.set_num_threads(1)
+    return load(ModelSpec(id="tiny-llama"))
+
+
+@pytest.fixture(scope="module")
+def gpt2() -> LM:
+    return load(ModelSpec(id="tiny-gpt2"))
+
+
+@pytest.fixture(scope="module")
+def texts() -> list[str]:
+    return [f"{row.turns[0].text} {row.answer}" if row.turns else row.answer for row in rows("text", 24, 9)]
+
+
+def moments(x: np.ndarray, y: np.ndarray) -> Moments:
+    found = Moments.empty(x.shape[1], y.shape[1])
+    found.add(x, y)
+    return found
+
+
+@pytest.mark.parametrize("kind", ["ridge", "procrustes"])
+def test_a_rotation_is_found(kind: str) -> None:
+    rng = np.random.default_rng(0)
+    rotation = np.linalg.qr(rng.standard_normal((6, 6)))[0]
+    x = rng.standard_normal((400, 6)) + 3.0
+    found = fit(moments(x[:300], x[:300] @ rotation + 1.0), moments(x[300:], x[300:] @ rotation + 1.0), kind)  # type: ignore[arg-type]
+    np.testing.assert_allclose(found.linear, rotation, atol=2e-3)
+    assert found.explained > 0.999
+
+
+def test_unrelated_sides_explain_nothing() -> None:
+    rng = np.random.default_rng(1)
+    x, y = rng.standard_normal((400, 6)), rng.standard_normal((400, 5))
+    assert fit(moments(x[:300], y[:300]), moments(x[300:], y[300:]), "ridge").explained < 0.05
+
+
+def test_explained_variance_is_that_of_the_residuals() -> None:
+    rng = np.random.default_rng(2)
+    x, y, linear = rng.standard_normal((50, 4)), rng.standard_normal((50, 3)), rng.standard_normal((4, 3))
+    cx, cy = x - x.mean(0), y - y.mean(0)
+    expected = 1 - ((cy - cx @ linear) ** 2).sum() / (cy**2).sum()
+    assert moments(x, y).explained(linear) == pytest.approx(expected)
+
+
+def test_a_model_stitched_onto_itself_keeps_its_update(llama: LM, texts: list[str]) -> None:
+    name = "model.layers.1.self_attn.q_proj"
+    rng = np.random.default_rng(3)
+    layer = llama.net.get_submodule(name)
+    update = Update(
+        rng.standard_normal((layer.out_features, 2)).astype(np.float32),  # type: ignore[arg-type]
+        rng.standard_normal((2, layer.in_features)).astype(np.float32),  # type: ignore[arg-type]
+    )
+    place = Place.of(name)
+    found = next(stitch(llama, llama, {place: (place, update)}, texts))
+    assert found.inputs > 0.999
+    assert found.outputs > 0.999
+    gap = np.linalg.norm(found.update.dense() - update.dense()) / np.linalg.norm(update.dense())
+    assert gap < 0.05
+
+
+def test_a_rotated_copy_gets_the_rotated_update() -> None:
+    rng = np.random.default_rng(4)
+    turn_in, turn_out = (np.linalg.qr(rng.standard_normal((8, 8)))[0] for _ in range(2))
+    weight = rng.standard_normal((8, 8))
+    x = rng.standard_normal((600, 8))
+    update = Update(rng.standard_normal((8, 2)), rng.standard_normal((2, 8)))
+    into = fit(moments(x[:500] @ turn_in, x[:500]), moments(x[500:] @ turn_in, x[500:]), "ridge")
+    o = x @ weight.T
+    out = fit(moments(o[:500], o[:500] @ turn_out), moments(o[500:], o[500:] @ turn_out), "ridge")
+    found = (out.linear.T @ update.b) @ (update.a @ into.linear.T)
+    np.testing.assert_allclose(found, turn_out.T @ update.dense() @ turn_in, atol=2e-2)
+
+
+def test_tokens_are_paired_where_they_end_at_the_same_character(llama: LM, gpt2: LM) -> None:
+    text = "Lily went to the park and saw a big red ball."
+    pairs = align(llama, gpt2, text)
+    assert len(pairs.positions) > 0
+    for i, j in pairs.positions:
+        left = str(llama.tok.decode(pairs.source[0, 1 : i + 1].tolist())).strip()
+        right = str(gpt2.tok.decode(pairs.target[0, 1 : j + 1].tolist())).strip()
+        assert left == right
+
+
+def test_a_subspace_projection_onto_the_whole_space_changes_nothing() -> None:
+    rng = np.random.default_rng(5)
+    weight = rng.standard_normal((7, 5))
+    update = Update(rng.standard_normal((7, 2)), rng.standard_normal((2, 5)))
+    np.testing.assert_allclose(subspace(weight, weight, update, 5).b.shape, (7, 2))
+    projected = subspace(weight, weight, update, 5).dense()
+    u = np.linalg.svd(weight, full_matrices=False)[0]
+    np.testing.assert_allclose(projected, u @ u.T @ update.dense(), atol=1e-9)
