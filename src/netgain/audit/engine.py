@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from netgain.audit.evidence import SUFFIX, Evidence, sidecar
-from netgain.audit.finding import Severity, Silenced
+from netgain.audit.finding import Finding, Severity, Silenced
 from netgain.audit.report import Report
 from netgain.audit.rule import Rule, rules
 from netgain.errors import UserError, did_you_mean
@@ -45,6 +45,27 @@ def run(
         _apply(chosen, evidence, silenced, report)
     report.sort()
     return report
+
+
+def findings_for(ledger: str | Path, study: str) -> list[Finding]:
+    """What is found, and not silenced, in the runs of one study (its key) of a ledger, worst first.
+
+    `finding.concerns(arm, task)` says whether a verdict on that arm and task rests on it.
+    """
+    path, report = Path(ledger), Report(files=[str(ledger)])
+    beside = sidecar(path)
+    with _database(path) as db:
+        key = study.replace("'", "''")
+        db.execute(f"CREATE OR REPLACE VIEW runs AS SELECT * FROM _runs WHERE study = '{key}'")
+        db.execute(
+            "CREATE OR REPLACE VIEW items AS SELECT r.study, r.arm, r.seed, i.* FROM _items i JOIN runs r USING (run)"
+        )
+        db.execute("ALTER VIEW metrics RENAME TO _metrics")
+        db.execute("CREATE VIEW metrics AS SELECT * FROM _metrics WHERE run IN (SELECT run FROM runs)")
+        evidence = Evidence(str(path), db=db, n=beside.n, study=study)
+        _apply(rules(document=False), evidence, dict(beside.ignore), report)
+    report.sort()
+    return report.findings
 
 
 def _gathered(path: Path) -> tuple[Evidence, dict[str, str]]:

@@ -32,6 +32,8 @@ class Evidence:
     document: Document | None = None
     db: "duckdb.DuckDBPyConnection | None" = None
     n: int | None = None
+    study: str | None = None
+    """The only study of the ledger that is looked at; None for all."""
 
 
 def sidecar(path: Path) -> Sidecar:

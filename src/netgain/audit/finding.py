@@ -42,6 +42,14 @@ class Finding:
     where: Where
     evidence: str
     fix: str
+    arms: tuple[str, ...] = ()
+    """The arms of a ledger that it concerns; none named means all of them."""
+    tasks: tuple[str, ...] = ()
+    """The tasks that it concerns; none named means all of them."""
+
+    def concerns(self, arm: str, task: str) -> bool:
+        """Does what is wrong touch this arm's evidence on this task?"""
+        return (not self.arms or arm in self.arms) and (not self.tasks or task in self.tasks)
 
     def to_json(self) -> dict[str, Any]:
         """As a JSON object."""
@@ -55,6 +63,8 @@ class Finding:
             "cell": self.where.cell,
             "evidence": self.evidence,
             "fix": self.fix,
+            "arms": list(self.arms),
+            "tasks": list(self.tasks),
         }
 
 

@@ -26,28 +26,36 @@ class ConstantPrediction(LedgerRule):
     fix = "Read ten raw outputs: a default of the parser, a budget too short, or a collapsed model answers here."
 
     def check(self) -> Iterator[Finding]:
-        """The commonest prediction covers 95 % of items whose labels differ."""
+        """The commonest prediction covers 95 % of items whose labels differ.
+
+        Where no text was written (the likeliest of given labels was taken) no parser can be at fault: a warning, and a
+        note on an untuned model.
+        """
         rows = self.db.execute(
             f"""
-            WITH first AS (SELECT {GROUP}, metric, count(*) n, mode(prediction) top, count(DISTINCT label) labels,
-                           mode(label) gold, avg(value) score
-                           FROM items WHERE prediction IS NOT NULL AND sample = 0 GROUP BY ALL),
-                 share AS (SELECT {GROUP}, metric, f.n, f.top, f.labels, f.score,
-                           avg((prediction = f.top)::INT) same, avg((label = f.top)::INT) right_
-                           FROM items i JOIN first f USING (arm, task, checkpoint, metric)
-                           WHERE prediction IS NOT NULL AND sample = 0
-                             AND coalesce(i.study, '') = f."coalesce(study, '')"
-                             AND coalesce(i.seed, -1) = f."coalesce(seed, -1)" GROUP BY ALL)
-            SELECT arm, "coalesce(seed, -1)", task, checkpoint, min(n), min(top), max(same), max(right_), max(score),
-                   max(labels)
-            FROM share WHERE n >= {FEW} AND labels > 1 AND same >= 0.95 GROUP BY 1, 2, 3, 4 ORDER BY ALL
+            WITH given AS (SELECT coalesce(study, '') study, arm, coalesce(seed, -1) seed, task, checkpoint, metric,
+                                  prediction, label, value, output IS NOT NULL written
+                           FROM items WHERE prediction IS NOT NULL AND sample = 0),
+                 counted AS (SELECT study, arm, seed, task, checkpoint, metric, count(*) n, mode(prediction) top,
+                                    avg(value) score, bool_or(written) written
+                             FROM given GROUP BY ALL HAVING n >= {FEW} AND count(DISTINCT label) > 1),
+                 share AS (SELECT arm, seed, task, checkpoint, metric, min(n) n, min(top) top, min(score) score,
+                                  bool_or(counted.written) written, avg((prediction = top)::INT) same,
+                                  avg((label = top)::INT) good
+                           FROM given JOIN counted USING (study, arm, seed, task, checkpoint, metric) GROUP BY ALL)
+            SELECT arm, seed, task, checkpoint, min(n), min(top), max(same), max(good), arg_min(score, metric),
+                   min(metric), bool_or(written)
+            FROM share WHERE same >= 0.95 GROUP BY 1, 2, 3, 4 ORDER BY ALL
             """
         ).fetchall()
-        for arm, seed, task, checkpoint, n, top, same, right, score, _ in rows:
+        for arm, seed, task, checkpoint, n, top, same, good, score, metric, written in rows:
+            untuned = Severity.NOTE if checkpoint == "base" else Severity.WARNING
             yield self.finding(
                 f'{who(arm, seed, task, checkpoint)}: {same:.1%} of {n} predictions are "{short(top, 40)}", which is '
-                f"right for {right:.1%} of the items; the score is {score:.3g}.",
-                table=task, cell=f"{arm}/{task}",
+                f"right for {good:.1%} of the items; {metric} is {score:.3g}.",
+                table=task, cell=f"{arm}/{task}", arms=[arm], tasks=[task], severity=None if written else untuned,
+                fix=None if written else "Compare with the majority share, and use a metric that one answer cannot win "
+                "(macro F1); a tuned model that always answers alike has collapsed.",
             )  # fmt: skip
 
 
@@ -86,7 +94,7 @@ class IdenticalOutputs(LedgerRule):
             names = [who(arm, seed, task, checkpoint).removesuffix(",") for arm, seed, checkpoint in same]
             yield self.finding(
                 f"{listed(names, 4)}: all {n} outputs are equal, so these {what} are one model.",
-                table=task, cell=" = ".join(sorted(arms)[:2]),
+                table=task, cell=" = ".join(sorted(arms)[:2]), arms=sorted(arms), tasks=[task],
             )  # fmt: skip
 
 
@@ -120,12 +128,14 @@ class ParseFailures(LedgerRule):
             noise = Z95 * ((worst[1] * (1 - worst[1]) + least[1] * (1 - least[1])) / worst[2]) ** 0.5
             apart = worst[1] - least[1] > max(0.10, noise)
             if worst[1] >= 0.2 or apart:
+                bad = {worst[0], *(name for name, rate, *_ in arms if rate >= 0.2)}
                 among = f", {worst[4]:.3g} among the rest" if worst[4] is not None else ""
                 other = f"; {least[0]} has {least[1]:.1%} and scores {least[3]:.3g}" if apart else ""
                 yield self.finding(
                     f"{task}: {worst[1]:.1%} of {worst[2]} answers of {worst[0]} are {self.word} and it scores "
                     f"{worst[3]:.3g}{among}{other}.",
                     table=task, cell=worst[0], severity=None if apart or worst[1] >= 0.5 else Severity.WARNING,
+                    arms=[name.rpartition(" (")[0] for name, *_ in arms if name in bad], tasks=[task],
                 )  # fmt: skip
 
 
@@ -164,7 +174,7 @@ class MissingValues(LedgerRule):
             shown = [f"{arm} ({checkpoint}) {missing} of {n}, {why}" for arm, checkpoint, missing, n, why in found]
             worst = max(missing / n for _, _, missing, n, _ in found)
             yield self.finding(
-                f"{task}: {listed(shown)}.", table=task, cell=shown[0],
+                f"{task}: {listed(shown)}.", table=task, cell=shown[0], arms=[arm for arm, *_ in found], tasks=[task],
                 severity=Severity.ERROR if worst > 0.05 else None,
             )  # fmt: skip
 
@@ -190,7 +200,7 @@ class EmptyOutputsScored(LedgerRule):
         for arm, seed, task, checkpoint, metric, n, empty in rows:
             yield self.finding(
                 f"{who(arm, seed, task, checkpoint)}: {empty} of {n} outputs are empty and have {metric} 0.",
-                table=task, cell=f"{arm}/{task}",
+                table=task, cell=f"{arm}/{task}", arms=[arm], tasks=[task],
             )  # fmt: skip
 
 
@@ -219,5 +229,5 @@ class LabelsNeverPredicted(LedgerRule):
             yield self.finding(
                 f"{who(arm, seed, task, checkpoint)}: {outside} of {n} predictions are no label of the data "
                 f'("{short(top, 30)}" the commonest); the labels are {listed(sorted(labels))}.',
-                table=task, cell=short(top, 40),
+                table=task, cell=short(top, 40), arms=[arm], tasks=[task],
             )  # fmt: skip

@@ -42,7 +42,8 @@ class MajorityScore(LedgerRule):
             yield self.finding(
                 f'{who(arm, seed, task, checkpoint)}: {metric} {score:.1%} of {n}; always answering "{top}" gives '
                 f"{share:.1%}.",
-                table=task, cell=f"{arm}/{task}", severity=Severity.ERROR if abs(score - share) < 1e-9 else None,
+                table=task, cell=f"{arm}/{task}", arms=[arm], tasks=[task],
+                severity=Severity.ERROR if abs(score - share) < 1e-9 else None,
             )  # fmt: skip
 
 
@@ -66,7 +67,10 @@ class ConstantAcrossArms(LedgerRule):
         ).fetchall()
         for _, task, metric, score, arms, n in rows:
             yield self.finding(
-                f"{task}: {metric} is {score:.4g} in all {arms} arms ({n} rows each).", table=task, cell=metric
+                f"{task}: {metric} is {score:.4g} in all {arms} arms ({n} rows each).",
+                table=task,
+                cell=metric,
+                tasks=[task],
             )
 
 
@@ -90,7 +94,10 @@ class CeilingOfArms(LedgerRule):
         ).fetchall()
         for task, metric, low, high, arms in rows:
             yield self.finding(
-                f"{task}: {metric} lies between {low:.1%} and {high:.1%} in all {arms} arms.", table=task, cell=metric
+                f"{task}: {metric} lies between {low:.1%} and {high:.1%} in all {arms} arms.",
+                table=task,
+                cell=metric,
+                tasks=[task],
             )
 
 
@@ -121,7 +128,7 @@ class FinalCollapse(LedgerRule):
             yield self.finding(
                 f"{arm}, seed {seed}, on {task}: {metric} is {best:.3g} at the best checkpoint and {final:.3g} at the "
                 f"final one, {abs(best - final) / se:.0f} standard errors apart.",
-                table=task, cell=f"{arm}/{task}",
+                table=task, cell=f"{arm}/{task}", arms=[arm], tasks=[task],
             )  # fmt: skip
 
 
@@ -145,7 +152,9 @@ class SingleSeed(LedgerRule):
         ).fetchall()
         for study, arms in rows:
             yield self.finding(
-                f"{study + ': ' if study else ''}{len(arms)} trained arms have one seed ({listed(arms)}).", cell=arms[0]
+                f"{study + ': ' if study else ''}{len(arms)} trained arms have one seed ({listed(arms)}).",
+                cell=arms[0],
+                arms=arms,
             )
 
 
@@ -170,7 +179,7 @@ class FewItems(LedgerRule):
                 yield self.finding(
                     f"{task}: {metric} on {n} items detects a paired difference of {detectable(n):.0%} at best "
                     "(80 % power, 10 % discordance).",
-                    table=task, cell=metric,
+                    table=task, cell=metric, tasks=[task],
                 )  # fmt: skip
 
 
@@ -197,7 +206,9 @@ class DifferentItems(LedgerRule):
         for task, arms, kinds in rows:
             if task not in seen:
                 seen.add(task)
-                yield self.finding(f"{task}: {kinds} different sets of items ({arms}).", table=task, cell=arms)
+                yield self.finding(
+                    f"{task}: {kinds} different sets of items ({arms}).", table=task, cell=arms, tasks=[task]
+                )
 
 
 class LengthConfound(LedgerRule):
@@ -220,7 +231,7 @@ class LengthConfound(LedgerRule):
         for task, metric, r, n in rows:
             yield self.finding(
                 f"{task}: {metric} and the number of output tokens have a correlation of {r:+.2f} over {n} answers.",
-                table=task, cell=metric,
+                table=task, cell=metric, tasks=[task],
             )  # fmt: skip
 
 
@@ -249,5 +260,5 @@ class Saturated(LedgerRule):
             yield self.finding(
                 f"{task}: {at_low:.0%} of {n} values of {metric} are {low:g} and {at_high:.0%} are {high:g}, its "
                 "smallest and largest values.",
-                table=task, cell=metric,
+                table=task, cell=metric, tasks=[task],
             )  # fmt: skip

@@ -17,15 +17,25 @@ from netgain.audit.rules_plan import PlannedIsNotActual
 
 
 class _RunRule(LedgerRule):
-    def runs(self, column: str) -> Iterator[tuple[str, dict[str, Any]]]:
-        """(arm and seed, the JSON of one column) of every run that has it, once a run."""
+    def names(self) -> dict[str, tuple[str, tuple[str, ...]]]:
+        """Run -> (how a person calls it, the arms that it stands for)."""
         rows = self.db.execute(
-            f"SELECT DISTINCT ON (run) arm, seed, {column} FROM runs WHERE {column} IS NOT NULL ORDER BY run, arm"
+            "SELECT run, list(DISTINCT arm ORDER BY arm), min(seed) FROM runs GROUP BY run ORDER BY ALL"
         ).fetchall()
-        for arm, seed, text in rows:
+        return {
+            run: (f"{arms[0]}, seed {seed}" if seed is not None else arms[0], tuple(arms)) for run, arms, seed in rows
+        }
+
+    def runs(self, column: str) -> Iterator[tuple[str, tuple[str, ...], dict[str, Any]]]:
+        """(arm and seed, arms, the JSON of one column) of every run that has it, once a run."""
+        rows = self.db.execute(
+            f"SELECT DISTINCT ON (run) run, {column} FROM runs WHERE {column} IS NOT NULL ORDER BY run, arm"
+        ).fetchall()
+        names = self.names() if rows else {}
+        for run, text in rows:
             tree = json.loads(text)
             if isinstance(tree, dict):
-                yield f"{arm}, seed {seed}" if seed is not None else arm, tree
+                yield *names[run], tree
 
 
 class TrainEvaluationOverlap(_RunRule):
@@ -38,20 +48,20 @@ class TrainEvaluationOverlap(_RunRule):
 
     def check(self) -> Iterator[Finding]:
         """The overlap table of data.json: ids, groups, texts and 13-grams shared with `train`."""
-        found: dict[str, str] = {}
-        for name, data in self.runs("data"):
+        found: dict[str, tuple[str, set[str]]] = {}
+        for name, arms, data in self.runs("data"):
             for pair in data.get("overlap", []):
                 shared = {k: pair.get(k, 0) for k in ("ids", "groups", "texts", "ngrams") if pair.get(k, 0)}
                 if "train" in (pair.get("left"), pair.get("right")) and shared:
                     other = pair["right"] if pair["left"] == "train" else pair["left"]
                     counts = listed([f"{n} by {kind.removesuffix('s')}" for kind, n in shared.items()])
-                    found.setdefault(
-                        other,
+                    text = (
                         f"{name}: {counts} of {pair.get('right_rows', '?')} rows of {other} are in the training data "
-                        f"(such as {pair.get('example')}).",
+                        f"(such as {pair.get('example')})."
                     )
-        for other, text in found.items():
-            yield self.finding(text, table=other, cell=other)
+                    found.setdefault(other, (text, set()))[1].update(arms)
+        for other, (text, touched) in found.items():
+            yield self.finding(text, table=other, cell=other, arms=sorted(touched), tasks=[other])
 
 
 class Mask(_RunRule):
@@ -66,11 +76,11 @@ class Mask(_RunRule):
 
     def check(self) -> Iterator[Finding]:
         """Supervised tokens of data.json against all tokens."""
-        for name, data in self.runs("data"):
+        for name, arms, data in self.runs("data"):
             tokens, supervised = data.get("tokens"), data.get("supervised")
             if tokens and supervised in (0, tokens):
                 which = "no" if supervised == 0 else "every"
-                yield self.finding(f"{name}: {which} token of {tokens:,} is supervised.", cell=name)
+                yield self.finding(f"{name}: {which} token of {tokens:,} is supervised.", cell=name, arms=arms)
 
 
 class MixtureNotAsPlanned(_RunRule):
@@ -83,19 +93,20 @@ class MixtureNotAsPlanned(_RunRule):
 
     def check(self) -> Iterator[Finding]:
         """Planned and drawn counts of data.json; steps of the record against the spec."""
-        for name, data in self.runs("data"):
+        for name, arms, data in self.runs("data"):
             mixture = data.get("mixture") or {}
             planned, drawn = mixture.get("planned") or {}, mixture.get("drawn") or {}
             apart = {k: (v, drawn.get(k, 0)) for k, v in planned.items() if _far(v, drawn.get(k, 0))}
             if apart:
                 shown = [f"{k} {a} planned, {b} drawn" for k, (a, b) in apart.items()]
-                yield self.finding(f"{name}: {listed(shown)}.", cell=name)
-        specs = dict(self.runs("spec"))
-        for name, record in self.runs("record"):
+                yield self.finding(f"{name}: {listed(shown)}.", cell=name, arms=arms)
+        specs = {name: spec for name, _, spec in self.runs("spec")}
+        for name, arms, record in self.runs("record"):
             spec = specs.get(name, {})
             steps = None if spec.get("kind") == "imported" else spec.get("run", spec).get("optim", {}).get("steps")
             if steps and record.get("steps") and record["steps"] < steps and not record.get("stopped_early"):
-                yield self.finding(f"{name}: {record['steps']} of {steps} planned steps were taken.", cell=name)
+                text = f"{name}: {record['steps']} of {steps} planned steps were taken."
+                yield self.finding(text, cell=name, arms=arms)
 
 
 def _far(planned: Any, drawn: Any) -> bool:
@@ -103,7 +114,7 @@ def _far(planned: Any, drawn: Any) -> bool:
     return numbers and abs(planned - drawn) > max(1.0, 0.01 * abs(planned)) and planned > 1
 
 
-class TermWithoutGradient(LedgerRule):
+class TermWithoutGradient(_RunRule):
     """A loss term whose gradient is zero at every step."""
 
     code = "NG602"
@@ -116,18 +127,21 @@ class TermWithoutGradient(LedgerRule):
         rows = self.db.execute(
             """
             SELECT run, term, count(*) n, avg(raw) FROM probes
-            WHERE weight <> 0 AND (more->>'grad_norm' IS NOT NULL OR more->>'grad' IS NOT NULL)
-            GROUP BY ALL HAVING max(abs(CAST(coalesce(more->>'grad_norm', more->>'grad') AS DOUBLE))) = 0 ORDER BY ALL
+            WHERE weight <> 0 AND more->>'grad_norm' IS NOT NULL
+            GROUP BY ALL HAVING max(abs(CAST(more->>'grad_norm' AS DOUBLE))) = 0 ORDER BY ALL
             """
         ).fetchall()
+        names = self.names() if rows else {}
         for run, term, n, raw in rows:
+            name, arms = names.get(run, (run, ()))
             yield self.finding(
-                f'{run}: the term "{term}" (mean value {raw:.3g}) had a gradient of exactly 0 in all {n} probed steps.',
-                cell=term,
-            )
+                f'{name}: the term "{term}" (mean value {raw:.3g}) had a gradient of exactly 0 in all {n} probed '
+                "steps.",
+                cell=term, arms=arms,
+            )  # fmt: skip
 
 
-class TermNeverActive(LedgerRule):
+class TermNeverActive(_RunRule):
     """A term whose weight is zero at every step."""
 
     code = NeverActive.code
@@ -140,11 +154,15 @@ class TermNeverActive(LedgerRule):
         rows = self.db.execute(
             "SELECT run, term, max(step) FROM probes GROUP BY ALL HAVING max(abs(weight)) = 0 ORDER BY ALL"
         ).fetchall()
+        names = self.names() if rows else {}
         for run, term, last in rows:
-            yield self.finding(f'{run}: the term "{term}" had weight 0 in every step up to {last}.', cell=term)
+            name, arms = names.get(run, (run, ()))
+            yield self.finding(
+                f'{name}: the term "{term}" had weight 0 in every step up to {last}.', cell=term, arms=arms
+            )
 
 
-class Diverged(LedgerRule):
+class Diverged(_RunRule):
     """A run whose loss ended far above where it had been, or that failed."""
 
     code = "NG507"
@@ -167,16 +185,18 @@ class Diverged(LedgerRule):
             ORDER BY ALL
             """
         ).fetchall()
+        names = self.names() if rows else {}
         for run, low, last, bad in rows:
+            name, arms = names.get(run, (run, ()))
             what = "is not finite" if bad or not math.isfinite(last) else f"ends at {last:.3g} after a low of {low:.3g}"
-            yield self.finding(f"{run}: the training loss {what}.", cell=run)
+            yield self.finding(f"{name}: the training loss {what}.", cell=run, arms=arms)
         failed = self.db.execute(
             "SELECT study, arm, seed, run FROM runs WHERE state = 'failed' AND study IS NOT NULL ORDER BY ALL"
         ).fetchall()
         for study, arm, seed, run in failed:
             yield self.finding(
                 f"{study}: {arm}, seed {seed} ({run}) failed, so its arm has a seed less than the others.", cell=run,
-                severity=Severity.WARNING,
+                severity=Severity.WARNING, arms=[arm],
             )  # fmt: skip
 
 
@@ -198,7 +218,7 @@ class ZeroUpdate(LedgerRule):
                 matrices, zero = zero_matrices(file)
                 if matrices and zero == matrices:
                     yield self.finding(
-                        f"{arm}, seed {seed}: all {matrices} lora_B matrices are exactly 0.", cell=str(file)
+                        f"{arm}, seed {seed}: all {matrices} lora_B matrices are exactly 0.", cell=str(file), arms=[arm]
                     )
 
 
@@ -242,5 +262,5 @@ class DeadSeed(LedgerRule):
             yield self.finding(
                 f"{arm}, seed {seed}, on {task}: {metric} is {score:.3g}, the other seeds have {middle:.3g} (width "
                 f"{width:.2g}).",
-                table=task, cell=f"{arm}/{seed}",
+                table=task, cell=f"{arm}/{seed}", arms=[arm], tasks=[task],
             )  # fmt: skip

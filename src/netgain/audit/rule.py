@@ -4,7 +4,7 @@ import importlib
 import inspect
 import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, ClassVar
 
 from netgain.audit.evidence import Evidence
@@ -45,10 +45,13 @@ class Rule(ABC):
         severity: Severity | None = None,
         fix: str | None = None,
         file: str | None = None,
+        arms: Iterable[str] = (),
+        tasks: Iterable[str] = (),
     ) -> Finding:
         """A finding of this rule."""
         where = Where(file or self.evidence.path, line, table, cell[:160])
-        return Finding(self.code, severity or self.severity, self.title, where, evidence, fix or self.fix)
+        touched = tuple(dict.fromkeys(arms)), tuple(dict.fromkeys(tasks))
+        return Finding(self.code, severity or self.severity, self.title, where, evidence, fix or self.fix, *touched)
 
 
 class DocumentRule(Rule):
