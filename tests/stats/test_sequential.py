@@ -67,3 +67,47 @@ def test_blocks_leave_no_seam(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_only_bounded_complete_differences_are_taken(bad: list[float]) -> None:
     with pytest.raises(UserError):
         sequential.confidence_sequence(np.array(bad))
+
+
+def runs(loss: float, looks: int, n: int, rng: np.random.Generator) -> list[np.ndarray]:
+    """One run's looks at the same n items by a model that drifts: each item's own difference persists in part."""
+    lasting = rng.random(n)
+    found = []
+    for _ in range(looks):
+        mixed = np.where(rng.random(n) < 0.7, lasting, rng.random(n))
+        found.append(np.where(mixed < 0.1, 1.0, np.where(mixed > 0.9 - loss, -1.0, 0.0)))
+    return found
+
+
+def test_a_run_at_its_margin_is_stopped_no_more_often_than_alpha() -> None:
+    """Exactly the margin is lost at every look, over the same items: the hardest null there is."""
+    rng, margin, looks = np.random.default_rng(5), 0.05, 8
+    stopped = peeked = 0
+    for _ in range(300):
+        every = runs(margin, looks, 200, rng)
+        stopped += any(sequential.look(d, margin, looks=looks).word == "forgotten" for d in every)
+        peeked += any(d.mean() + 1.645 * d.std(ddof=1) / np.sqrt(d.size) < -margin for d in every)
+    assert stopped / 300 <= 0.05
+    assert peeked / 300 > 0.10
+
+
+def test_a_run_that_forgets_is_stopped_and_one_that_keeps_is_said_to() -> None:
+    rng, looks = np.random.default_rng(6), 8
+    caught = sum(
+        any(sequential.look(d, 0.02, looks=looks).word == "forgotten" for d in runs(0.3, looks, 200, rng))
+        for _ in range(40)
+    )
+    assert caught >= 38
+    same = sequential.look(np.zeros(400), 0.05, looks=looks)
+    assert same.word == "retained"
+    assert same.needed is not None
+    assert sequential.look(np.zeros(5), 0.05).word == "cannot tell"
+
+
+def test_the_level_is_shared_out_over_the_looks() -> None:
+    d = np.where(np.arange(100) % 5 == 0, -1.0, 0.0)
+    once, often = (sequential.look(d, 0.05, looks=k) for k in (1, 1000))
+    assert once.word == "forgotten"
+    assert often.word == "cannot tell"
+    with pytest.raises(UserError):
+        sequential.look(np.array([0.0, 1.2]), 0.05)

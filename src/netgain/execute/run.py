@@ -18,11 +18,12 @@ from netgain.data.view import Autoregressive, View
 from netgain.errors import UserError
 from netgain.execute import env
 from netgain.execute.events import Emit, Event
+from netgain.execute.further import further, guarded
 from netgain.execute.prepare import Prepared, order_of, prepare, template_of
 from netgain.ledger.files import storage_error
 from netgain.ledger.items import Item, read
 from netgain.ledger.store import RunFolder
-from netgain.measure.evaluate import check, evaluate
+from netgain.measure.evaluate import Progress, check, evaluate
 from netgain.models.lm import LM
 from netgain.models.load import load
 from netgain.spec.identity import FORMAT, stored, torch_stream
@@ -162,6 +163,7 @@ def learn(job: Job, adapter: Adapter) -> tuple[Arm, Training, dict[str, Any]]:
     best = folder.path / "adapter-best"
     dev = list(dev_views(run, prepared, job.lm))
     records = watch(train(training), training, dev, run.dev, lambda arm: arm.adapter.save(best))
+    records = guarded(records, training, adapter, run, folder, lambda task: list(_evaluated(job, "look", task)))
     for record in checkpoint.keep(records, training, state, job.runtime.checkpoint_seconds):
         folder.append_metrics(record.rows())
         own = record.arms[0]
@@ -200,7 +202,7 @@ def _checkpoints(job: Job, adapter: Adapter, arm: Arm, training: Training) -> di
     if job.run.dev.every is not None:
         final_is_best = arm.best.step == training.step
         found["best"] = (lambda: None) if final_is_best else lambda: adapter.load(job.folder.path / "adapter-best")
-    return found
+    return found | further(job.run, job.folder, adapter)
 
 
 def measure(job: Job, checkpoints: dict[str, Callable[[], None]]) -> list[str]:
@@ -209,12 +211,12 @@ def measure(job: Job, checkpoints: dict[str, Callable[[], None]]) -> list[str]:
     total = len(checkpoints) * len(job.run.tasks)
     for name, go in checkpoints.items():
         go()
-        same = name == "best" and (job.folder.path / "adapter-best").is_dir() and _same_adapter(job.folder)
+        same = name in ("best", "retained") and _same_adapter(job.folder, name)
         for task in job.run.tasks:
             part = f"{name}-{task}"
             if not job.folder.part(part).exists():
                 start = time.perf_counter()
-                items = _copied(job.folder, task) if same else _measured(job, name, task, len(parts), total)
+                items = _copied(job.folder, task, name) if same else _measured(job, name, task, len(parts), total)
                 job.folder.write_part(part, items)
                 _note_time(job.folder, part, time.perf_counter() - start)
             parts.append(part)
@@ -234,32 +236,34 @@ def _measured(job: Job, name: str, task: str, before: int, total: int) -> list[I
             )
         )
 
-    return list(
-        evaluate(
-            job.lm,
-            {task: job.run.tasks[task]},
-            template=job.template,
-            checkpoint=name,
-            folder=job.study_folder,
-            batch=job.runtime.eval_batch,
-            progress=progress,
-        )
+    return list(_evaluated(job, name, task, progress))
+
+
+def _evaluated(job: Job, name: str, task: str, progress: Progress = lambda done, total: None) -> Iterator[Item]:
+    """One task on the model as it is now."""
+    return evaluate(
+        job.lm,
+        {task: job.run.tasks[task]},
+        template=job.template,
+        checkpoint=name,
+        folder=job.study_folder,
+        batch=job.runtime.eval_batch,
+        progress=progress,
     )
 
 
-def _same_adapter(folder: RunFolder) -> bool:
-    """Is the best adapter the final one, byte for byte? Then nothing is measured twice."""
-    files = sorted(p.name for p in (folder.path / "adapter").iterdir())
-    return all(
-        (folder.path / "adapter-best" / name).exists()
-        and (folder.path / "adapter-best" / name).read_bytes() == (folder.path / "adapter" / name).read_bytes()
-        for name in files
+def _same_adapter(folder: RunFolder, name: str) -> bool:
+    """Is that adapter the final one, byte for byte? Then nothing is measured twice."""
+    final, other = folder.path / "adapter", folder.path / f"adapter-{name}"
+    return other.is_dir() and all(
+        (other / each.name).exists() and (other / each.name).read_bytes() == each.read_bytes()
+        for each in sorted(final.iterdir())
     )
 
 
-def _copied(folder: RunFolder, task: str) -> Iterator[Item]:
+def _copied(folder: RunFolder, task: str, name: str) -> Iterator[Item]:
     for item in read(pq.read_table(folder.part(f"final-{task}"))):
-        yield Item(**{**asdict(item), "checkpoint": "best"})
+        yield Item(**{**asdict(item), "checkpoint": name})
 
 
 def _note_time(folder: RunFolder, part: str, seconds: float) -> None:

@@ -25,7 +25,7 @@ from netgain.ledger.items import SCHEMA, Item, table
 State = Literal["done", "failed", "running", "missing", "corrupt"]
 
 FORMAT = 1
-RECORDED = ("spec.json", "env.json", "data.json", "metrics.jsonl", "items.parquet", "adapter", "adapter-best")
+RECORDED = ("spec.json", "env.json", "data.json", "metrics.jsonl", "items.parquet", "adapter", "adapter-best", "adapter-retained")
 TRANSIENT = ("checkpoint", "parts", "failure.json")
 
 

@@ -271,6 +271,7 @@ class Run(Frozen):
     stop: Retain | None = None
     tasks: dict[str, Task] = Field(min_length=1)
     references: dict[str, Reference] = Field(default_factory=dict)
+    adapter_scales: tuple[float, ...] = ()
     seed: int = 0
 
     @model_validator(mode="after")
@@ -300,6 +301,13 @@ class Run(Frozen):
         for name in value:
             if not name.replace("_", "").replace("-", "").isalnum():
                 raise SpecError("a name is letters, digits, - and _", name)
+        return value
+
+    @field_validator("adapter_scales")
+    @classmethod
+    def _parts_of_an_adapter(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if len(set(value)) < len(value) or not all(0 <= scale <= 1.5 for scale in value):
+            raise SpecError("are different shares of the adapter, from 0 (the base) to 1 (all of it) or a little more")
         return value
 
     @field_validator("objective")

@@ -8,6 +8,7 @@ holds the truth at all t at once with probability 1 - alpha (Ville). lambda_i de
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -93,3 +94,55 @@ def fill(values: Floats, start: float) -> Floats:
         known = out[i - 1] if i else start
         out[i] = known
     return out
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One of several planned looks at whether more than a margin was lost. The level is shared out over the looks."""
+
+    word: Literal["forgotten", "retained", "cannot tell"]
+    estimate: float
+    p_forgotten: float
+    """Anytime p-value against "lost at most the margin"; forgotten when it is at most alpha / looks."""
+    p_retained: float
+    """Anytime p-value against "lost at least the margin"."""
+    needed: int | None
+    """Items after which the word was certain."""
+    margin: float
+    alpha: float
+    looks: int
+    n: int
+
+    def sentence(self) -> str:
+        return (
+            f"{self.word}: mean difference {self.estimate:+.3g} of {self.n} units against a margin of "
+            f"{-self.margin:+.3g}, p {self.p_forgotten:.2g} that so much was lost by chance alone, one of {self.looks} "
+            f"looks at {self.alpha:g} together."
+        )
+
+
+def look(differences: Floats, margin: float, *, looks: int = 1, alpha: float = 0.05) -> Look:
+    """Differences d (n,) in [-1, 1], + is better; forgotten when mean d < -margin for certain.
+
+    Two bettors against m = (1 - margin)/2, each with the capital K+-_t = prod (1 +- lambda_i (x_i - m)) of x = (d+1)/2.
+    While the loss is at most the margin, K- is a supermartingale, so P(sup_t K-_t >= looks/alpha) <= alpha/looks
+    (Ville), and the chance that any of the looks says forgotten is at most alpha, whatever the looks share (the same
+    items, a model that goes on learning).
+    """
+    d = np.asarray(differences, dtype=np.float64)
+    if d.size == 0:
+        raise UserError("No difference to look at; a look takes at least one item.")
+    if np.isnan(d).any() or np.abs(d).max() > 1:
+        raise UserError("A look takes differences between -1 and 1 without gaps; rescale the metric.")
+    if looks < 1 or margin <= 0:
+        raise UserError("A look is one of at least one, against a margin above 0.")
+    share, m = alpha / looks, max((1 - margin) / 2, 0.0)
+    x = (d + 1) / 2
+    stakes = bets(x, 2 * share)
+    lost = np.cumsum(np.log1p(-np.minimum(stakes, 0.5 / (1 - m)) * (x - m)))
+    kept = np.cumsum(np.log1p(np.minimum(stakes, 0.5 / max(m, 1e-12)) * (x - m)))
+    p_lost, p_kept = (math.exp(-max(float(capital.max()), 0.0)) for capital in (lost, kept))
+    word = "forgotten" if p_lost <= share else "retained" if p_kept <= share else "cannot tell"
+    capital = {"forgotten": lost, "retained": kept}.get(word)
+    needed = None if capital is None else int(np.argmax(capital >= -math.log(share))) + 1
+    return Look(word, float(d.mean()), p_lost, p_kept, needed, margin, alpha, looks, d.size)
