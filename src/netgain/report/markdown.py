@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from netgain.report.sweep_words import markdown_blocks
 from netgain.report.words import interval, percent, seconds, word_of
 from netgain.spec.study import as_yaml
 
@@ -20,7 +21,7 @@ CONTRAST_COLUMNS = (
 
 def markdown(report: "Report") -> str:
     """The whole report as one Markdown document."""
-    sections = (_head, _completeness, _contrasts, _scores, _cost, _provenance)
+    sections = (_head, _completeness, _contrasts, _findings, _scores, _cost, _provenance)
     return "\n".join(line for section in sections for line in (*section(report), "")).rstrip() + "\n"
 
 
@@ -55,6 +56,26 @@ def _contrasts(report: "Report") -> Iterator[str]:
     yield from table(CONTRAST_COLUMNS, rows)
     if report.judged:
         yield from ("", f"Family of declared contrasts: {report.judged[0].family}. Each interval is of one contrast.")
+
+
+def _findings(report: "Report") -> Iterator[str]:
+    yield from ("## Open findings of the audit", "")
+    if not report.findings:
+        yield "None."
+        return
+    rows = [
+        (each.code, each.severity, ", ".join(each.arms) or "all", ", ".join(each.tasks) or "all", each.evidence)
+        for each in report.findings
+    ]
+    yield from table(("code", "severity", "arms", "tasks", "what"), rows)
+    yield from ("", "A verdict on an arm and a task with an open error reads invalid, with the code.")
+
+
+def _sweep(report: "Report") -> Iterator[str]:
+    if report.sweep is not None:
+        for block in markdown_blocks(report.sweep):
+            yield from ((_escape(block),) if isinstance(block, str) else table(*block))
+            yield ""
 
 
 def _scores(report: "Report") -> Iterator[str]:

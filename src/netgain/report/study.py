@@ -1,17 +1,20 @@
 """The report of a study: what was asked, what is complete, what each contrast allows to say. From the ledger alone."""
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from netgain.audit.engine import findings_for
+from netgain.audit.finding import Finding, Severity
 from netgain.errors import UserError
 from netgain.ledger.files import write_bytes, write_json
 from netgain.ledger.items import higher_is_better
 from netgain.ledger.store import Ledger
 from netgain.report.frame import Frame, Matrix
+from netgain.report.sweep import Sweep, read_sweep
 from netgain.spec.identity import stream
 from netgain.spec.study import Contrast, Study, expand, resolve
 from netgain.stats.crossed import recipe_score
@@ -64,13 +67,25 @@ class Judged:
     family: int
     verdict: Verdict
     changed: tuple[str, ...]
+    invalid: tuple[str, ...] = ()
+    """Codes of the open errors in the evidence of either arm on this task."""
+
+    @property
+    def word(self) -> str:
+        """The verdict's word, or that there is none because of what is wrong with the evidence."""
+        return f"invalid: {', '.join(self.invalid)}" if self.invalid else self.verdict.word
 
     @property
     def question(self) -> str:
         return "forgotten?" if self.margin is not None else "gained?"
 
     def sentence(self) -> str:
-        return f"{self.arm} against {self.versus} on {self.task}/{self.metric}: {self.verdict.sentence()}"
+        return f"{self.arm} against {self.versus} on {self.task}/{self.metric}: {self.told()}"
+
+    def told(self) -> str:
+        """The verdict in a sentence, after what makes it invalid."""
+        found = self.verdict.sentence()
+        return f"{self.word} (netgain audit says why); without that: {found}" if self.invalid else found
 
 
 @dataclass(frozen=True)
@@ -83,8 +98,11 @@ class Report:
     scores: tuple[Score, ...]
     judged: tuple[Judged, ...]
     retention: tuple[tuple[str, Overall], ...]
+    findings: tuple[Finding, ...]
+    """What the audit of the study's runs found and nobody silenced, worst first."""
     cost: dict[str, float]
     provenance: dict[str, Any]
+    sweep: Sweep | None = None
 
     def answers(self) -> Iterator[str]:
         """The two questions, answered: what was gained, and what was forgotten."""
@@ -96,7 +114,9 @@ class Report:
             if len(single) == 1:
                 yield f"Forgotten? {_answer(single[0])}"
             else:
-                yield f"Forgotten? {arm}: {found.sentence()}"
+                codes = dict.fromkeys(code for each in single for code in each.invalid)
+                mark = f"invalid: {', '.join(codes)}; without that: " if codes else ""
+                yield f"Forgotten? {arm}: {mark}{found.sentence()}"
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -105,10 +125,10 @@ class Report:
             "answers": list(self.answers()),
             "completeness": [asdict(each) for each in self.completeness],
             "scores": [asdict(each) for each in self.scores],
-            "contrasts": [
-                {**asdict(each), "word": each.verdict.word, "sentence": each.sentence()} for each in self.judged
-            ],
+            "contrasts": [{**asdict(each), "word": each.word, "sentence": each.sentence()} for each in self.judged],
+            "findings": [each.to_json() for each in self.findings],
             "retention": {arm: {**asdict(found), "sentence": found.sentence()} for arm, found in self.retention},
+            "sweep": None if self.sweep is None else self.sweep.to_json(),
             "cost": self.cost,
             "provenance": self.provenance,
         }
@@ -127,7 +147,8 @@ def build(study: Study, ledger: Ledger) -> Report:
     frame = Frame(study, ledger)
     if not any(frame.members.values()):
         raise UserError(f"{ledger.root}: no run of {study.key} is finished; netgain run does them.")
-    judged = tuple(_judge(study, frame))
+    findings = tuple(findings_for(ledger.root, study.key))
+    judged = tuple(_checked(each, findings) for each in _judge(study, frame))
     return Report(
         study=study,
         ledger=str(ledger.root),
@@ -135,8 +156,10 @@ def build(study: Study, ledger: Ledger) -> Report:
         scores=tuple(_scores(study, frame)),
         judged=judged,
         retention=tuple(_retention(judged)),
+        findings=findings,
         cost=_cost(frame),
         provenance=_provenance(frame),
+        sweep=read_sweep(study, frame),
     )
 
 
@@ -218,6 +241,13 @@ def _verdict(asked: Contrast, arm: str, versus: str, tuned: Matrix, base: Matrix
     )
 
 
+def _checked(each: Judged, findings: Iterable[Finding]) -> Judged:
+    """The verdict, marked with every open error that touches one of its two arms on its task."""
+    errors = [f for f in findings if f.severity is Severity.ERROR]
+    touching = [f.code for f in errors if any(f.concerns(arm, each.task) for arm in (each.arm, each.versus))]
+    return replace(each, invalid=tuple(dict.fromkeys(touching)))
+
+
 def _same_rendering(frame: Frame, arm: str, versus: str) -> None:
     """Baseline and tuned must have been asked with the same template."""
     prints = {m.record["template"]: name for name in (arm, versus) for m in frame.members[name]}
@@ -258,7 +288,7 @@ def _provenance(frame: Frame) -> dict[str, Any]:
 
 def _answer(each: Judged) -> str:
     about = f" ({each.checkpoint} checkpoint)" if each.checkpoint != "final" else ""
-    return f"{each.arm} against {each.versus}, {each.task}/{each.metric}{about}: {each.verdict.sentence()}"
+    return f"{each.arm} against {each.versus}, {each.task}/{each.metric}{about}: {each.told()}"
 
 
 def _plain(tree: Any) -> Any:

@@ -8,7 +8,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from netgain.audit.finding import Severity
 from netgain.report.study import Report
+from netgain.report.sweep import Sweep
+from netgain.report.sweep_words import tables
 from netgain.report.words import interval, percent, seconds, style_of, word_of
 
 PIPED_WIDTH = 100
@@ -60,8 +63,40 @@ def show_report(report: Report, out: Console | None = None) -> None:
         line.append(f" {word}", style=f"bold {style_of(each)}")
         line.append(f"   {each.arm} against {each.versus}, {each.task}/{each.metric}", style="not bold")
         out.print(line)
-        out.print(Padding(Text(each.verdict.sentence().removeprefix(f"{each.verdict.word}: ")), (0, 0, 1, 2)))
+        out.print(Padding(Text(each.told().removeprefix(f"{each.word}: ")), (0, 0, 1, 2)))
+    _show_findings(report, out)
+    if report.sweep is not None:
+        _show_sweep(report.sweep, out)
     cost = report.cost
     out.print(
         Text(f"training {seconds(cost['train_seconds'])}, measuring {seconds(cost['measure_seconds'])}", style="dim")
     )
+
+
+def _show_findings(report: Report, out: Console) -> None:
+    """Errors and warnings of the audit, one a line; notes are counted."""
+    if not report.findings:
+        return
+    out.print(Text("Open findings of the audit", style="bold"))
+    for each in report.findings:
+        if each.severity is not Severity.NOTE:
+            style = "red" if each.severity is Severity.ERROR else "yellow"
+            line = Text(f"{each.code} {each.severity} ", style=style)
+            out.print(Padding(line.append(each.evidence, style="default"), (0, 0, 0, 2)))
+    notes = sum(each.severity is Severity.NOTE for each in report.findings)
+    more = f"{notes} note{'s' if notes > 1 else ''} besides; " if notes else ""
+    last = Text(f"{more}netgain audit {report.ledger} says how to mend or silence each.", style="dim")
+    out.print(Padding(last, (0, 0, 1, 2)))
+
+
+def _show_sweep(sweep: Sweep, out: Console) -> None:
+    """The summary, then each task's levels and what they allow to say."""
+    for title, (columns, rows), sentences in tables(sweep):
+        out.print(Text(title, style="bold"))
+        shown = plain_table(*columns)
+        for row in rows:
+            shown.add_row(*row)
+        out.print(shown)
+        for sentence in sentences:
+            out.print(Padding(Text(sentence), (0, 0, 0, 2)))
+        out.print()

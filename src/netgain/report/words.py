@@ -42,12 +42,16 @@ ANSWERS = {
 
 
 def word_of(judged: "Judged") -> str:
-    """The verdict as an answer to its question."""
+    """The verdict as an answer to its question; `invalid: NGxxx` when the evidence has an open error."""
+    if judged.invalid:
+        return judged.word
     word = judged.verdict.word
     return ANSWERS.get((judged.question, word), word)
 
 
 def style_of(judged: "Judged") -> str:
     """The colour that goes with the answer; the answer itself always stands there too."""
+    if judged.invalid:
+        return "red"
     word = judged.verdict.word
     return "green" if word in GOOD else "red" if word in BAD else "yellow"
