@@ -63,6 +63,10 @@ class KeyedDropout(nn.Module):
                 f"dropout needs (batch, position, feature) inputs, but a target of the method gets {tuple(x.shape)}: "
                 "set the method's dropout to 0 or leave that module out of its targets."
             )
+        return x * self.mask(x.shape, x)
+
+    def mask(self, shape: torch.Size, like: Tensor) -> Tensor:
+        """(B, T, d): 1 / (1 - p) where the key says keep, else 0, in the dtype and on the device of `like`."""
         threshold = int(self.p * FULL_RANGE) - FULL_RANGE // 2
-        keep = self.noise.keys(x.shape, self.salt, x.device) >= threshold
-        return x * keep.to(x.dtype).mul_(1 / (1 - self.p))
+        keep = self.noise.keys(shape, self.salt, like.device) >= threshold
+        return keep.to(like.dtype).mul_(1 / (1 - self.p))

@@ -2,7 +2,7 @@
 
 import copy
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from netgain.models.lm import LM
 
 WEIGHTS = "adapter_model.safetensors"
 NAME = "default"
+PREFIX = "base_model.model."
 
 
 class PeftAdapter(Adapter):
@@ -58,6 +59,12 @@ class PeftAdapter(Adapter):
     def noise(self) -> Noise | None:
         return self._noise
 
+    @property
+    def layers(self) -> "dict[str, BaseTunerLayer]":
+        """Every adapted layer by its name in `lm.net`, in the order of their dropout streams."""
+        named = ((name, module) for name, module in self.model.named_modules() if isinstance(module, BaseTunerLayer))
+        return {name.removeprefix(PREFIX): module for name, module in named}
+
     def parameters(self) -> dict[str, nn.Parameter]:
         return self._parameters
 
@@ -82,16 +89,7 @@ class PeftAdapter(Adapter):
                 module.training = False
 
     def save(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        tensors: dict[str, Tensor] = get_peft_model_state_dict(self.model, save_embedding_layers=False)
-        save_file(
-            {name: tensor.contiguous().cpu() for name, tensor in tensors.items()},
-            folder / WEIGHTS,
-            metadata={"format": "pt"},
-        )
-        stored = copy.copy(self.config)
-        stored.inference_mode = True
-        stored.save_pretrained(str(folder))
+        write(get_peft_model_state_dict(self.model, save_embedding_layers=False), self.config, folder)
 
     def load(self, folder: Path) -> None:
         expected = get_peft_model_state_dict(self.model, save_embedding_layers=False)
@@ -108,6 +106,19 @@ class PeftAdapter(Adapter):
 
     def remove(self) -> None:
         self.model.unload()
+
+
+def write(tensors: Mapping[str, Tensor], config: LoraConfig, folder: Path) -> None:
+    """An adapter's folder as PEFT writes it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(
+        {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()},
+        folder / WEIGHTS,
+        metadata={"format": "pt"},
+    )
+    stored = copy.copy(config)
+    stored.inference_mode = True
+    stored.save_pretrained(str(folder))
 
 
 def _learners(layers: Sequence[BaseTunerLayer]) -> list[nn.Module]:

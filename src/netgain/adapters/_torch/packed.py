@@ -1,0 +1,301 @@
+"""K LoRA adapters over one frozen base, in one forward pass: K*B rows, the rows of arm k beside one another.
+
+Each arm's tensors are slices of one stacked tensor a layer, so the batched products read them where the optimiser
+writes them, and each arm is still an adapter of its own: its own leaves, gradients, file.
+"""
+
+import copy
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from peft import LoraConfig
+from peft.tuners.lora import LoraLayer
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
+
+from netgain.adapters._torch.dropout import KeyedDropout, Noise
+from netgain.adapters._torch.peft import NAME, PREFIX, WEIGHTS, PeftAdapter, write
+from netgain.adapters.lora import Lora
+from netgain.adapters.method import Adapter
+from netgain.data.view import View
+from netgain.errors import UserError
+from netgain.models.lm import LM
+from netgain.spec.identity import torch_stream
+
+
+class Unpackable(UserError):
+    """A layer of this network does not see its rows apart, so arms cannot share a forward pass."""
+
+
+class Routing:
+    """Whose rows the next forward pass holds: equal blocks, one for each arm, unless it is told otherwise.
+
+    `owners` (rows,): the arm of each row.
+    """
+
+    def __init__(self, arms: int) -> None:
+        self.arms = arms
+        self.off = False
+        self.awake = False
+        self.rows = 0
+        self.owners: Tensor | None = None
+        self._masks: dict[int, Tensor] = {}
+
+    def blocks(self, rows: int) -> None:
+        """Rows lie arm by arm, as many of each."""
+        self.rows, self.owners = rows, None
+
+    def assign(self, owners: Tensor) -> None:
+        """Row i belongs to arm owners[i]."""
+        total = len(owners)
+        even = torch.arange(self.arms, device=owners.device).repeat_interleave(total // self.arms)
+        self.rows = total
+        self.owners = None if even.equal(owners) else owners
+        self._masks = {}
+
+    def mask(self, rank: int, like: Tensor) -> Tensor:
+        """(rows, 1, K*r): 1 where a stacked feature is of the row's own arm."""
+        assert self.owners is not None
+        if rank not in self._masks:
+            arms = torch.arange(self.arms, device=like.device).repeat_interleave(rank)
+            self._masks[rank] = (self.owners[:, None] == arms).to(like.dtype)[:, None]
+        return self._masks[rank]
+
+
+class _LowRank(torch.autograd.Function):
+    """W x + s B_k A_k (m * x) for the rows of each arm k; m is the dropout's mask, shared by all arms.
+
+    The base's product is inside, so that both results are summed in place, forward and backward. Without `weight` it
+    is the second summand alone. x (K*B, T, in), leaves A_1 .. A_K (r, in), B_1 .. B_K (out, r).
+    """
+
+    @staticmethod
+    def forward(ctx, x: Tensor, mask: Tensor | None, layer: "PackedLinear", *leaves: Tensor) -> Tensor:  # type: ignore[override]
+        weight, bias = layer.frozen
+        arms, a, b = len(layer.a), layer.a, layer.b
+        own = x if mask is None else x.reshape(arms, -1, *x.shape[1:]) * mask
+        wide = own.reshape(arms, -1, x.shape[-1]).to(a.dtype)
+        inner = torch.bmm(wide, a.transpose(1, 2))
+        if weight is None:
+            out = torch.bmm(inner, b.transpose(1, 2)).mul_(layer.scale)
+        else:
+            out = F.linear(x, weight, bias).view(arms, -1, len(weight)).to(a.dtype)
+            out.baddbmm_(inner, b.transpose(1, 2), alpha=layer.scale)
+        ctx.save_for_backward(own, mask, inner)
+        ctx.layer, ctx.shape, ctx.dtype = layer, x.shape, x.dtype
+        return out.view(*x.shape[:-1], -1).to(x.dtype)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        own, mask, inner = ctx.saved_tensors
+        layer: PackedLinear = ctx.layer
+        weight, _ = layer.frozen
+        arms, a, b = len(layer.a), layer.a, layer.b
+        wide = grad.reshape(arms, -1, grad.shape[-1]).to(a.dtype)
+        db = torch.bmm(wide.transpose(1, 2), inner).mul_(layer.scale)
+        d_inner = torch.bmm(wide, b).mul_(layer.scale)
+        da = torch.bmm(d_inner.transpose(1, 2), own.reshape(arms, -1, ctx.shape[-1]).to(a.dtype))
+        dx: Tensor | None = None
+        if ctx.needs_input_grad[0]:
+            through = None if weight is None else torch.matmul(grad, weight).view(arms, -1, ctx.shape[-1])
+            if through is not None and mask is None and through.dtype == a.dtype:
+                dx = through.baddbmm_(d_inner, a)
+            else:
+                dx = torch.bmm(d_inner, a)
+                dx = dx if mask is None else (dx.view(arms, *mask.shape) * mask).view(dx.shape)
+                dx = dx if through is None else dx + through
+            dx = dx.view(ctx.shape).to(ctx.dtype)
+        return (dx, None, None, *da.unbind(0), *db.unbind(0))
+
+
+class PackedLinear(nn.Module):
+    """A frozen linear layer with the low-rank parts of K arms. Stands where the base's own layer stood."""
+
+    def __init__(
+        self, base: nn.Module, a: Tensor, b: Tensor, scale: float, dropout: KeyedDropout | None, routing: Routing
+    ) -> None:
+        super().__init__()
+        self.base = base
+        self.scale = scale
+        self.routing = routing
+        self.dropout = dropout
+        self.a, self.b = a, b  # (K, r, in), (K, out, r)
+        self.leaves = [nn.Parameter(part) for part in (*a.unbind(0), *b.unbind(0))]
+
+    @property
+    def weight(self) -> Tensor:
+        """The base's; some networks look at a layer's weight to learn its dtype."""
+        return self.base.weight  # type: ignore[return-value]
+
+    @property
+    def frozen(self) -> tuple[Tensor | None, Tensor | None]:
+        """(weight (out, in), bias) of a plain base; (None, None) of one that only it can apply, such as 4 bits."""
+        if type(self.base) is nn.Linear:
+            return self.base.weight.detach(), self.base.bias
+        if isinstance(self.base, Conv1D):
+            return self.base.weight.detach().t(), self.base.bias
+        return None, None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.routing.off:
+            return self.base(x)
+        if len(x) != self.routing.rows or x.dim() != 3:
+            raise Unpackable(
+                f"arms cannot be packed: a layer sees {tuple(x.shape)} where {self.routing.rows} rows went in; "
+                "run with --pack off."
+            )
+        if self.routing.owners is not None:
+            return self._mixed(x)
+        shared: Tensor | None = None
+        if self.dropout is not None and self.routing.awake:
+            shared = self.dropout.mask(torch.Size((len(x) // len(self.a), *x.shape[1:])), x)
+        out: Tensor = _LowRank.apply(x, shared, self, *self.leaves)  # type: ignore[assignment]
+        return out if self.frozen[0] is not None else self.base(x) + out
+
+    def _mixed(self, x: Tensor) -> Tensor:
+        """Rows of any arm in any order, for measuring: all arms' A x at once, those of other arms struck out."""
+        wide = x.to(self.a.dtype)
+        inner = F.linear(wide, self.a.flatten(0, 1)) * self.routing.mask(self.a.shape[1], wide)
+        own = F.linear(inner, self.b.transpose(0, 1).flatten(1)) * self.scale
+        return (self.base(x) + own).to(x.dtype)
+
+
+class ArmAdapter(Adapter):
+    """One arm of a pack: a LoRA adapter whose tensors are slices of the pack's, in PEFT's own names and file."""
+
+    def __init__(self, student: "PackedStudent", number: int, parameters: dict[str, nn.Parameter]) -> None:
+        super().__init__(student.lm)
+        self.student, self.number = student, number
+        self._parameters = parameters
+        self.fingerprint()
+
+    def parameters(self) -> dict[str, nn.Parameter]:
+        return self._parameters
+
+    @property
+    def noise(self) -> Noise | None:
+        return self.student.noise
+
+    def off(self) -> AbstractContextManager[None]:
+        return self.student.off()
+
+    def learning(self) -> AbstractContextManager[None]:
+        return self.student.learning()
+
+    def save(self, folder: Path) -> None:
+        write(self.state(), self.student.config, folder)
+
+    def load(self, folder: Path) -> None:
+        tensors = load_file(folder / WEIGHTS)
+        if {n: t.shape for n, t in tensors.items()} != {n: t.shape for n, t in self._parameters.items()}:
+            raise UserError(f"{folder / WEIGHTS}: holds other tensors than this method puts into {self.lm.name}.")
+        self.set_state(tensors)
+
+    def merged(self) -> PreTrainedModel:
+        net = copy.deepcopy(self.lm.net)
+        for name, layer in [(n, m) for n, m in net.named_modules() if isinstance(m, PackedLinear)]:
+            delta = layer.scale * (layer.b[self.number] @ layer.a[self.number])
+            weight = layer.weight
+            turned = delta.t() if isinstance(layer.base, Conv1D) else delta
+            weight.data = (weight.to(delta.dtype) + turned).to(weight.dtype)
+            _replace(net, name, layer.base)
+        return net
+
+    def remove(self) -> None:
+        self.student.remove()
+
+
+class PackedStudent:
+    """The student of K arms that share everything but their adapters' values; see netgain.training.arms.Student."""
+
+    def __init__(self, method: Lora, lm: LM, seeds: Sequence[int]) -> None:
+        self.lm = lm
+        self.routing = Routing(len(seeds))
+        starts: dict[int, dict[str, Tensor]] = {}
+        shapes: list[tuple[str, nn.Module, float, KeyedDropout | None]] = []
+        config: LoraConfig | None = None
+        for seed in dict.fromkeys(seeds):
+            alone = method.attach(lm, torch_stream(seed, "init"))
+            assert isinstance(alone, PeftAdapter)
+            starts[seed], config, self._noise = alone.state(), alone.config, alone.noise
+            shapes = [_shape(name, layer) for name, layer in alone.layers.items() if isinstance(layer, LoraLayer)]
+            alone.remove()
+        assert config is not None
+        self.config = config
+        self._layers: dict[str, PackedLinear] = {}
+        for name, base, scale, dropout in shapes:
+            a, b = (
+                torch.stack([starts[seed][f"{PREFIX}{name}.lora_{half}.weight"] for seed in seeds]) for half in "AB"
+            )
+            self._layers[name] = PackedLinear(base, a, b, scale, dropout, self.routing)
+            _replace(lm.net, name, self._layers[name])
+        self.adapters = [ArmAdapter(self, k, dict(self._of(k))) for k in range(len(seeds))]
+
+    def _of(self, arm: int) -> Iterator[tuple[str, nn.Parameter]]:
+        k = self.routing.arms
+        for name, layer in self._layers.items():
+            yield f"{PREFIX}{name}.lora_A.weight", layer.leaves[arm]
+            yield f"{PREFIX}{name}.lora_B.weight", layer.leaves[k + arm]
+
+    def states(self, view: View) -> Tensor:
+        """(K, n, H): every arm reads the same rows."""
+        arms = self.routing.arms
+        rows, length = view.input_ids.shape
+        self.routing.blocks(arms * rows)
+        hidden = self.lm.hidden(view.input_ids.repeat(arms, 1), view.attention_mask.repeat(arms, 1))
+        return hidden.view(arms, rows, length, -1)[:, view.scored]
+
+    @contextmanager
+    def learning(self) -> Iterator[None]:
+        self.routing.awake = True
+        try:
+            yield
+        finally:
+            self.routing.awake = False
+
+    @contextmanager
+    def off(self) -> Iterator[None]:
+        self.routing.off = True
+        try:
+            yield
+        finally:
+            self.routing.off = False
+
+    @property
+    def noise(self) -> Noise | None:
+        return self._noise
+
+    def zero_grad(self) -> None:
+        for layer in self._layers.values():
+            for leaf in layer.leaves:
+                leaf.grad = None
+
+    def assign(self, owners: Tensor) -> None:
+        """Row i of the next forward passes through `lm` belongs to arm owners[i]."""
+        self.routing.assign(owners)
+
+    def silence(self, arm: int) -> None:
+        """Make an arm the base: what broke it must not reach rows that share a product with it."""
+        with torch.no_grad():
+            for tensor in self.adapters[arm].parameters().values():
+                tensor.zero_()
+
+    def remove(self) -> None:
+        """`lm` is the base again."""
+        for name, layer in self._layers.items():
+            _replace(self.lm.net, name, layer.base)
+
+
+def _shape(name: str, layer: LoraLayer) -> tuple[str, nn.Module, float, KeyedDropout | None]:
+    dropout = layer.lora_dropout[NAME]
+    return name, layer.get_base_layer(), layer.scaling[NAME], dropout if isinstance(dropout, KeyedDropout) else None
+
+
+def _replace(net: nn.Module, name: str, layer: nn.Module) -> None:
+    parent, _, own = name.rpartition(".")
+    setattr(net.get_submodule(parent), own, layer)
