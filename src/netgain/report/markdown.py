@@ -21,7 +21,7 @@ CONTRAST_COLUMNS = (
 
 def markdown(report: "Report") -> str:
     """The whole report as one Markdown document."""
-    sections = (_head, _completeness, _contrasts, _findings, _scores, _cost, _provenance)
+    sections = (_head, _completeness, _contrasts, _sweep, _findings, _scores, _cost, _provenance)
     return "\n".join(line for section in sections for line in (*section(report), "")).rstrip() + "\n"
 
 
