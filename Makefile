@@ -5,10 +5,10 @@ LEDGER ?= ledger
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint types format bench coverage clean
+.PHONY: help setup demo test test-slow test-browser lint types format bench coverage clean
 
 help:  ## Show this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -25,10 +25,20 @@ demo: setup  ## Fine-tune a small language model over three seeds; what was gain
 	$(BIN)/netgain report studies/quickstart.yaml --ledger $(LEDGER)
 
 test: setup  ## Every test that takes seconds (under 8 minutes on 2 cores)
-	$(BIN)/python -m pytest -m 'not slow'
+	$(BIN)/python -m pytest -m 'not slow and not browser'
 
 test-slow: setup  ## The tests that take minutes
 	$(BIN)/python -m pytest -m slow
+
+AXE := .venv/axe/node_modules/axe-core/axe.min.js
+
+$(AXE):
+	npm install --silent --no-save --prefix .venv/axe axe-core || echo "no npm: the accessibility check is skipped"
+
+test-browser: setup $(AXE)  ## The report in a real browser (Chromium of the system, else Playwright's)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[browser]'
+	command -v chromium >/dev/null || command -v chromium-browser >/dev/null || $(BIN)/python -m playwright install --with-deps chromium
+	NETGAIN_AXE=$(AXE) $(BIN)/python -m pytest -m browser tests/browser
 
 lint: setup  ## Style and import contracts
 	$(BIN)/ruff check .

@@ -77,8 +77,7 @@ class Page:
             shown: object = "-" if cell is None else cell
             if i == handle:
                 shown = element("span", shown, class_="bound", data_tip=identity, role="button", tabindex="0")
-            long = "long" if isinstance(cell, str) and not isinstance(cell, Markup) and len(cell) > 40 else None
-            made.append(element("th", shown, scope="row") if i == 0 else element("td", shown, class_=long))
+            made.append(element("th", shown, scope="row") if i == 0 else element("td", shown, class_=_breadth(cell)))
         return element("tr", made, data_bound=identity)
 
     # ---- blocks
@@ -88,7 +87,7 @@ class Page:
     def table(self, caption: object, columns: Sequence[str], rows: Iterable[Markup]) -> Markup:
         """A table that scrolls sideways inside its own box on narrow screens."""
         head = element("thead", element("tr", [element("th", name, scope="col") for name in columns]))
-        made = element("table", element("caption", caption), head, element("tbody", rows))
+        made = element("table", element("caption", element("span", caption)), head, element("tbody", rows))
         return element("div", made, class_="scroll", tabindex="0", role="region", aria_label=_words(caption))
 
     def figure(self, name: str, caption: object, draw: Draw, basis: Basis) -> Markup:
@@ -119,6 +118,13 @@ class Page:
             arm: [(m.seed, m.folder.metrics()) for m in members if m.record.get("steps")]
             for arm, members in self.frame.members.items()
         }
+
+
+def _breadth(cell: object) -> str | None:
+    """Numbers stay on one line, sentences get room."""
+    if not isinstance(cell, str) or isinstance(cell, Markup):
+        return None
+    return "long" if len(cell) > 40 else "brief"
 
 
 def key_of(judged: Judged) -> str:

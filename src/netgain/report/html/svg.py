@@ -114,7 +114,7 @@ def canvas(width: float, height: float, words: str, *children: object) -> Markup
 
 def bound(identity: str, words: str, *children: object) -> Markup:
     """A mark that can be pointed at, reached by keyboard, and says its own numbers."""
-    return element("g", *children, data_bound=identity, role="button", tabindex="0", aria_label=words, class_="mark")
+    return element("g", *children, data_bound=identity, role="img", tabindex="0", aria_label=words, class_="mark")
 
 
 def x_axis(scale: Axis, y: float, top: float, title: str, say: Callable[[float], str], most: int) -> list[Markup]:

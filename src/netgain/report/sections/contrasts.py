@@ -39,7 +39,7 @@ def _row(page: Page, each: Judged) -> ForestRow:
     signed = direction(each)
     return ForestRow(
         identity=key_of(each),
-        name=f"{each.arm} against {each.versus}",
+        name=f"{each.arm} against {short(each)}",
         about=f"{each.task}/{each.metric}, {each.question}" + ("" if each.checkpoint == "final" else " (best)"),
         range=Range(signed.estimate, signed.low, signed.high),
         margin=each.margin,
@@ -47,6 +47,11 @@ def _row(page: Page, each: Judged) -> ForestRow:
         tone=page.tone(each),
         unit="points" if each.verdict.answer.scale == "points" else each.metric,
     )
+
+
+def short(each: Judged) -> str:
+    """The baseline without the coordinates that it shares with the arm."""
+    return " ".join(word for word in each.versus.split() if word not in each.arm.split()) or each.versus
 
 
 def _line(page: Page, each: Judged) -> Markup:

@@ -43,7 +43,7 @@ def _group(page: Page, i: int, group: Sequence[Finding]) -> Markup:
     said = [element("p", _evidence(page, i, j, each)) for j, each in enumerate(group)]
     shown, rest = said[:SHOWN], said[SHOWN:]
     fix = element("p", "To mend: ", page.number(f"finding/{i}/fix", first.fix, basis), class_="fix")
-    return element("li", head, shown, page.details(f"{len(rest)} more", rest) if rest else None, fix)
+    return element("li", head, shown, page.details("more of the same", rest) if rest else None, fix)
 
 
 def _evidence(page: Page, i: int, j: int, each: Finding) -> Markup:

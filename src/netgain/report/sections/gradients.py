@@ -22,9 +22,7 @@ def section(page: Page) -> Iterator[Markup]:
         return
     grid = Grid("optimiser step", "share of the gradient's norm, %", panels, percent=True, zero=True)
     basis = counted("gradient shares", f"{len(panels)} arms", "probes in metrics.jsonl: terms.NAME.grad_share")
-    words = (
-        "Share of each term in the norm of the gradient on what is trained, at probed steps; means over seeds."
-    )
+    words = "Share of each term in the norm of the gradient on what is trained, at probed steps; means over seeds."
     yield page.figure("gradients", page.number("figure/gradients/caption", words, basis), partial(lines, grid), basis)
 
 
