@@ -5,13 +5,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from netgain.errors import UserError, did_you_mean
 from netgain.spec.identity import essence, sig
 from netgain.spec.plugin import Frozen
+from netgain.spec.retention import RetentionSuite, expand_retention
 from netgain.spec.run import Run, SpecError
 
 
@@ -19,6 +20,7 @@ class Contrast(Frozen):
     """One arm (a name, a pattern, or coordinates) against a baseline, on one metric of one task.
 
     With `retain` the question is forgetting: worse by no more than that margin. Without it the question is gain.
+    `checkpoint` is final, best, retained (what a stop rule kept) or a share of the final adapter, as final@0.5.
     `versus` as coordinates means: the same arm with these coordinates changed.
     """
 
@@ -27,7 +29,7 @@ class Contrast(Frozen):
     task: str
     metric: str
     retain: float | None = Field(default=None, gt=0)
-    checkpoint: Literal["final", "best"] = "final"
+    checkpoint: str = Field(default="final", pattern=r"^(final(@[0-9.]+)?|best|retained)$")
 
 
 class Study(Frozen):
@@ -39,6 +41,7 @@ class Study(Frozen):
     seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
     vary: dict[str, list[Any] | dict[str, Any]] = Field(default_factory=dict)
     contrasts: tuple[Contrast, ...] = ()
+    retention: RetentionSuite | None = None
     scales: dict[str, dict[str, Any]] = Field(default_factory=dict)
     folder: Path | None = Field(default=None, exclude=True, repr=False)
     scale: str | None = Field(default=None, exclude=True, repr=False)
@@ -47,6 +50,11 @@ class Study(Frozen):
     def key(self) -> str:
         """What this study is called in a ledger: its name, and its scale if it has one."""
         return f"{self.name}-{self.scale}" if self.scale else self.name
+
+    @model_validator(mode="before")
+    @classmethod
+    def _retention_is_tasks_and_contrasts(cls, value: Any) -> Any:
+        return expand_retention(value) if isinstance(value, dict) else value
 
     @model_validator(mode="after")
     def _consistent(self) -> "Study":
