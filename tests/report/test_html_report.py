@@ -85,7 +85,7 @@ def test_the_sections_stand_in_the_order_that_was_asked(page: str) -> None:
 
 
 def test_every_number_is_bound_to_what_it_rests_on(page: str) -> None:
-    """Numbers stand inside bound elements; outside of them only names (files, commands, rules) and headings hold digits."""
+    """Numbers stand inside bound elements; only names (files, commands, rules) and headings hold digits outside."""
     reader = parse(page)
     basis = payload(page, "basis")
     assert set(reader.bound) <= set(basis)
