@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from netgain.errors import UserError, did_you_mean
+from netgain.execute.plan_references import ReferencePlan, planned_references
+from netgain.execute.prepare import reads_of
 from netgain.ledger.store import Ledger, RunFolder
 from netgain.spec.identity import drift, stored
 from netgain.spec.run import Run, Schedule
@@ -51,6 +53,7 @@ class Plan:
     runs: tuple[RunPlan, ...]
     detectable: tuple[Detectable, ...]
     warnings: tuple[str, ...]
+    references: tuple[ReferencePlan, ...] = ()
 
     @property
     def missing(self) -> int:
@@ -64,7 +67,8 @@ def make(study: Study, ledger: Ledger) -> Plan:
     """The plan of a study against what its ledger already holds."""
     lengths: dict[str, float] = {}
     runs = tuple(_run(each, ledger.run(each.sig), _tokens(each.run, study.folder, lengths)) for each in planned(study))
-    return Plan(study.name, runs, tuple(_detectable(study)), tuple(dict.fromkeys(_never(study))))
+    detectable, warnings = tuple(_detectable(study)), tuple(dict.fromkeys(_never(study)))
+    return Plan(study.name, runs, detectable, warnings, tuple(planned_references(study, ledger)))
 
 
 def _run(each: Planned, folder: RunFolder, expected: int) -> RunPlan:
@@ -145,6 +149,10 @@ def _never(study: Study) -> Iterator[str]:
                 yield f"{arm.name}: {warning}"
     for i, contrast in enumerate(study.contrasts):
         yield from _never_compared(contrast, i, arms)
+    used = {name for arm in arms for name in reads_of([arm.run])}
+    for name in dict.fromkeys(name for arm in arms for name in arm.run.references):
+        if name not in used:
+            yield f"references.{name} is declared and no term compares with it"
 
 
 def _never_in(run: Run) -> Iterator[str]:

@@ -1,10 +1,10 @@
 """From a run's data spec to encoded rows: read, split by group, mix, render; and a summary for the record."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from netgain.data.mix import Mixture, mix
 from netgain.data.order import Order
@@ -14,6 +14,7 @@ from netgain.data.source import Example
 from netgain.data.split import require_disjoint, split
 from netgain.errors import UserError, did_you_mean
 from netgain.objectives.references._base import Reference
+from netgain.objectives.schedule import always_zero
 from netgain.report.terminal import console
 from netgain.spec.identity import stream
 from netgain.spec.run import ModelSpec, Run
@@ -86,6 +87,17 @@ def order_of(run: Run, rows: int) -> Order:
     return Order(rows, run.optim.batch, int(stream(run.seed, "order").integers(2**63)))
 
 
+def seen(runs: Iterable[Run], rows: int) -> list[int]:
+    """The training rows, of so many, that any of the runs will see, ascending."""
+    found: set[int] = set()
+    for run in runs:
+        if run.optim.steps * run.optim.batch >= rows:
+            return list(range(rows))
+        order = order_of(run, rows)
+        found.update(i for k in range(run.optim.steps) for i in order.step(k).tolist())
+    return sorted(found)
+
+
 def template_of(model: ModelSpec, tok: "PreTrainedTokenizerBase") -> "Template":
     """The one rendering that training, evaluation and every reference of a run share."""
     from netgain.data.chat import Template
@@ -124,13 +136,31 @@ def references_of(run: Run) -> dict[str, Reference]:
     return found
 
 
-def shown_before(reference: Reference, prepared: Prepared, wanted: Sequence[int]) -> dict[int, tuple[Example, ...]]:
+def reads_of(runs: Iterable[Run]) -> dict[str, Literal["mean", "hidden"]]:
+    """reference -> what must be kept of it: H + 1 numbers where every term that weighs anything wants no more."""
+    wanted: dict[str, set[str]] = {}
+    for run in runs:
+        for weighted in run.objective.values():
+            if not always_zero(weighted.weight):
+                for name in weighted.term.needs:
+                    wanted.setdefault(name, set()).add(weighted.term.reads)
+    return {name: "mean" if reads == {"mean"} else "hidden" for name, reads in wanted.items()}
+
+
+def shown_before(
+    reference: Reference,
+    examples: Sequence[Example],
+    sources: Sequence[str],
+    pools: Mapping[str, list[Example]],
+    wanted: Iterable[int],
+) -> dict[int, tuple[Example, ...]]:
     """The demonstrations that a reference gets before each of some training rows, from the row's own source."""
+    rows: dict[str, list[int]] = {}
+    for i in wanted:
+        rows.setdefault(sources[i], []).append(i)
     shown: dict[int, tuple[Example, ...]] = {}
-    for source, pool in prepared.pools.items():
-        rows = [i for i in wanted if prepared.sources[i] == source]
-        examples = [prepared.examples[i] for i in rows]
-        shown.update(zip(rows, reference.demonstrations(examples, pool), strict=True))
+    for source, own in rows.items():
+        shown.update(zip(own, reference.demonstrations([examples[i] for i in own], pools[source]), strict=True))
     return shown
 
 
@@ -138,7 +168,7 @@ def teacher_rows(
     name: str, reference: Reference, prepared: Prepared, template: "Template", wanted: Sequence[int]
 ) -> "list[Encoded]":
     """Some training rows as a reference reads them: another prompt, but the very answer that the student learns."""
-    shown = shown_before(reference, prepared, wanted)
+    shown = shown_before(reference, prepared.examples, prepared.sources, prepared.pools, wanted)
     found: list[Encoded] = []
     for i in wanted:
         own = prepared.train.rows[i]

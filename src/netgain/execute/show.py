@@ -38,6 +38,8 @@ def show_plan(plan: Plan) -> None:
         f"\n{len(plan.runs)} runs ({summary}); {sum(r.steps for r in plan.runs):,} steps, "
         f"about {sum(r.tokens or 0 for r in plan.runs):,} tokens in all."
     )
+    for reference in plan.references:
+        out.print(f"  {reference.sentence}")
     for found in plan.detectable:
         out.print(f"  {found.arm} vs {found.versus}, {found.task}/{found.metric}: {found.sentence}")
     for warning in plan.warnings:

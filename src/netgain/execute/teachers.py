@@ -7,7 +7,7 @@ state that the reference's own head reads. The base can also be asked anew at ea
 
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -23,14 +23,13 @@ from netgain.data.chat import Encoded, Template
 from netgain.data.source import digest
 from netgain.data.view import Autoregressive, View
 from netgain.errors import UserError
-from netgain.execute.prepare import Prepared, order_of, references_of, shown_before, teacher_rows
+from netgain.execute.prepare import Prepared, reads_of, references_of, seen, shown_before, teacher_rows
 from netgain.execute.teacher_store import Entry, Store, description, ids_sum, notes, row_text, verified
 from netgain.measure.batches import in_batches
 from netgain.models.lm import LM, Head
 from netgain.objectives.linear import expected_row, fusable, slices
 from netgain.objectives.references._base import Host, Reference
 from netgain.objectives.references.base import Base
-from netgain.objectives.schedule import always_zero
 from netgain.objectives.term import Reading
 from netgain.report.words import seconds
 from netgain.spec.identity import essence
@@ -60,17 +59,6 @@ class References(dict[str, Reader]):
     def __init__(self) -> None:
         super().__init__()
         self.summary: dict[str, dict[str, Any]] = {}
-
-
-def reads_of(runs: Iterable[Run]) -> dict[str, Kept]:
-    """reference -> what must be kept of it: H + 1 numbers where every term that weighs anything wants no more."""
-    wanted: dict[str, set[str]] = {}
-    for run in runs:
-        for weighted in run.objective.values():
-            if not always_zero(weighted.weight):
-                for name in weighted.term.needs:
-                    wanted.setdefault(name, set()).add(weighted.term.reads)
-    return {name: "mean" if reads == {"mean"} else "hidden" for name, reads in wanted.items()}
 
 
 @torch.no_grad()
@@ -157,17 +145,6 @@ class Office:
         return found
 
 
-def seen(runs: Iterable[Run], rows: int) -> list[int]:
-    """The training rows that any of the runs will see, ascending."""
-    found: set[int] = set()
-    for run in runs:
-        if run.optim.steps * run.optim.batch >= rows:
-            return list(range(rows))
-        order = order_of(run, rows)
-        found.update(i for k in range(run.optim.steps) for i in order.step(k).tolist())
-    return sorted(found)
-
-
 class Desk:
     """One reference: which of its numbers are there, how the others are made, and how they are read."""
 
@@ -175,7 +152,7 @@ class Desk:
         self.office, self.name, self.reference, self.kept, self.store = office, name, reference, kept, store
         self.fingerprint = office.template.fingerprint
         data, prepared = office.runs[0].data, office.prepared
-        shown = shown_before(reference, prepared, office.wanted)
+        shown = shown_before(reference, prepared.examples, prepared.sources, prepared.pools, office.wanted)
         self.texts = {i: row_text(prepared.examples[i], shown[i], data) for i in office.wanted}
         self.answers = {i: prepared.train.rows[i].answer for i in office.wanted}
         self._sums = {i: ids_sum(answer) for i, answer in self.answers.items()}
