@@ -56,6 +56,7 @@ class _Wanted:
 def planned_references(study: Study, ledger: Ledger) -> Iterator[ReferencePlan]:
     """Every reference that the study's runs compare with, once for each set of numbers that is kept."""
     wanted: dict[str, _Wanted] = {}
+    broken: dict[str, ReferencePlan] = {}
     read: dict[str, Rows] = {}
     shown: dict[tuple[str, str], dict[int, tuple[Example, ...]]] = {}
     for each in planned(study):
@@ -66,7 +67,9 @@ def planned_references(study: Study, ledger: Ledger) -> Iterator[ReferencePlan]:
             try:
                 store = _store(each.run, reference, kept, ledger, study.folder)
             except UserError as error:
-                yield ReferencePlan(name, reference.kind, kept, 0, 0, 0, None, "", f"reference {name}: {error}")
+                broken[name] = ReferencePlan(
+                    name, reference.kind, kept, 0, 0, 0, None, "", f"reference {name}: {error}"
+                )
                 continue
             key, rows = _rows(each, study.folder, read)
             found = wanted.setdefault(
@@ -76,6 +79,7 @@ def planned_references(study: Study, ledger: Ledger) -> Iterator[ReferencePlan]:
             if place not in shown:
                 shown[place] = shown_before(reference, rows.train, rows.sources, rows.pools, range(len(rows.train)))
             _add(found, each.run, rows, shown[place])
+    yield from broken.values()
     yield from (_plan(each, each.store.entries()) for each in wanted.values())
 
 
