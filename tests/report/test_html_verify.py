@@ -53,7 +53,15 @@ def test_a_figure_drawn_otherwise_is_named(page: str, tmp_path: Path) -> None:
 
 def test_a_number_bound_to_nothing_is_named(page: str, tmp_path: Path) -> None:
     found = verified(doctor(page, "</main>", "<p>It gained 25 points.</p></main>"), tmp_path)
-    assert [p.identity for p in found.problems] == ["a number bound to nothing"]
+    assert [p.identity for p in found.problems] == ["words bound to nothing"]
+
+
+def test_a_doctored_answer_is_named(page: str, tmp_path: Path) -> None:
+    start = page.index('<span class="verdict', page.index('<section id="answer">'))
+    end = page.index("</span>", start)
+    word = page[page.index(">", start) + 1 : end]
+    found = verified(page[: end - len(word)] + "surely" + page[end:], tmp_path)
+    assert [p.identity for p in found.problems] == ["answer/Gained?"]
 
 
 def test_what_hovering_says_is_verified(page: str, tmp_path: Path) -> None:

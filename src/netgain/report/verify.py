@@ -1,6 +1,6 @@
 """`netgain verify REPORT`: every number and figure of a report, recomputed from the ledger and compared."""
 
-import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
@@ -15,7 +15,6 @@ from netgain.report.study import build
 from netgain.spec.study import Study
 
 QUIET = ("script", "style")
-DIGIT = re.compile(r"\d")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +61,7 @@ class Bound:
 
 
 class Reader(HTMLParser):
-    """The bound elements of a page by identity, and the numbers that stand outside of any."""
+    """The bound elements of a page by identity, and the words that stand outside of any."""
 
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
@@ -102,7 +101,7 @@ class Reader(HTMLParser):
         if inside is not None:
             inside.text.append(data.strip())
             inside.drawn.append(data)
-        elif DIGIT.search(data):
+        else:
             self.loose.append(data.strip())
 
     def _inside(self) -> Bound | None:
@@ -180,9 +179,10 @@ def _compared(html: str, fresh: str) -> Iterator[Problem]:
     for identity, found in ours.bound.items():
         if identity not in theirs.bound:
             yield Problem(identity, _quoted(found), "nothing")
-    for words in ours.loose:
-        if words not in theirs.loose:
-            yield Problem("a number bound to nothing", f'"{words[:120]}"', "nothing of the kind")
+    for words in (Counter(ours.loose) - Counter(theirs.loose)).elements():
+        yield Problem("words bound to nothing", f'"{words[:120]}"', "nothing of the kind")
+    for words in (Counter(theirs.loose) - Counter(ours.loose)).elements():
+        yield Problem("words bound to nothing", "nothing", f'"{words[:120]}"')
     if ours.code != theirs.code:
         yield Problem("the page's script or style", "another one", "the one that this netgain writes")
     for name in ("basis", "items"):

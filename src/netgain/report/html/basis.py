@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from netgain.report.frame import Member
 from netgain.report.study import Judged
@@ -55,13 +55,15 @@ def of_estimate(found: Estimate, rows: str, what: str | None = None) -> Basis:
 def of_judged(each: Judged, rows: str) -> Basis:
     """The interval that the verdict follows: the retention interval when retention was asked."""
     what = f"{each.arm} against {each.versus}, {each.task}/{each.metric} ({each.checkpoint} checkpoint)"
+    mark = f"{each.word}; without that " if each.invalid else ""
     kept = each.verdict.retention
     if kept is None:
-        return of_estimate(each.verdict.answer, rows, what)
+        found = of_estimate(each.verdict.answer, rows, what)
+        return replace(found, said=mark + found.said)
     turned = "" if kept.higher_is_better else ", sign turned so that + is better"
     return Basis(
         what=what,
-        said=f"{each.verdict.word}: {say(kept.estimate, kept.scale)}, margin {say(-kept.margin, kept.scale)}",
+        said=f"{mark}{say(kept.estimate, kept.scale)}, margin {say(-kept.margin, kept.scale)}",
         interval=f"{say_level(kept.level)}: {say_range(kept.low, kept.high, kept.scale)}{turned}",
         n=kept.basis,
         method=kept.method,

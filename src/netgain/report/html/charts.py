@@ -265,9 +265,9 @@ def _series(series: Series, x: svg.Axis, y: svg.Axis) -> list[Markup]:
         words = [(identity, f"{series.name} at {a:.6g}: {b:.4g}") for identity, (a, b) in named]
         parts += [bound(*said, dot) for said, dot in zip(words, dots, strict=True)] if words else dots
     for a, b, words in series.named:
-        parts.append(mark(x(a), y(b), 3 if words == "best" else 1, f"dot {shade}", 4.5))
+        parts.append(mark(x(a), y(b), 1 if words == "final" else 3, f"dot {shade}", 4.5))
         end = x(a) > (x.start + x.stop) / 2
-        at = y(b) - 8 if words == "best" else y(b) + 16
+        at = y(b) + 16 if words == "final" else y(b) - 8
         if not series.silent:
             parts.append(text(x(a), at, words, anchor="end" if end else "start", kind="tick halo", size=10))
     return parts
@@ -326,7 +326,7 @@ def _flip_row(row: FlipRow, scale: svg.Axis, y: float, width: float, narrow: boo
         line(scale.inside(-row.lost.high), y, scale(-row.lost.low), y, "whisker"),
     ]
     if narrow:
-        parts.append(text(scale.start, y - 15, cut(f"{row.name}, {row.about}", width - 20), size=11))
+        parts.append(text(scale.start, y - 15, cut(f"{row.name}, {row.about}", width - 20), kind="halo", size=11))
     else:
         parts += [
             text(0, y - 2, cut(row.name, scale.start - 12), kind="strong"),
@@ -350,7 +350,7 @@ class Cell:
 def heat(cells: Sequence[Cell], width: float) -> Markup:
     """Arms by tasks: blue is better than the base, orange is worse, and every cell says its number."""
     rows, columns = list(dict.fromkeys(c.row for c in cells)), list(dict.fromkeys(c.column for c in cells))
-    left = 0.28 * width
+    left = (0.4 if width <= NARROW else 0.28) * width
     wide, tall = (width - left) / len(columns), 34.0
     heads = [wrapped(column, wide - 6, 11)[:3] for column in columns]
     top = 14.0 * max(map(len, heads)) + 8

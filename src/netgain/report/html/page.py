@@ -69,6 +69,11 @@ class Page:
             tabindex="0",
         )
 
+    def handle(self, identity: str, words: object) -> Markup:
+        """What to point at inside an element that is bound as a whole."""
+        kind = "bound quiet" if isinstance(words, str) and len(words) > 40 else "bound"
+        return element("span", words, class_=kind, data_tip=identity, role="button", tabindex="0")
+
     def row(self, identity: str, cells: Sequence[object], basis: Basis, handle: int = 1) -> Markup:
         """A table row that rests on one basis; the cell number `handle` is the one to point at."""
         self.bind(identity, basis)
@@ -76,7 +81,7 @@ class Page:
         for i, cell in enumerate(cells):
             shown: object = "-" if cell is None else cell
             if i == handle:
-                shown = element("span", shown, class_="bound", data_tip=identity, role="button", tabindex="0")
+                shown = self.handle(identity, shown)
             made.append(element("th", shown, scope="row") if i == 0 else element("td", shown, class_=_breadth(cell)))
         return element("tr", made, data_bound=identity)
 
@@ -110,6 +115,10 @@ class Page:
         """Which rows of the ledger a number about these arms is made of."""
         members = {m.folder.sig: m for arm in arms for m in self.frame.members[arm]}
         return rows_of(list(members.values()), task, metric, checkpoint)
+
+    def short(self, judged: Judged) -> str:
+        """The baseline without the coordinates that it shares with the arm."""
+        return " ".join(word for word in judged.versus.split() if word not in judged.arm.split()) or judged.versus
 
     @cached_property
     def metrics(self) -> dict[str, list[tuple[int | None, list[dict[str, Any]]]]]:

@@ -7,7 +7,7 @@ from markupsafe import Markup
 
 from netgain.report.html.basis import counted, direction, of_judged
 from netgain.report.html.markup import element
-from netgain.report.html.page import Page, key_of
+from netgain.report.html.page import Page
 from netgain.report.study import Judged
 from netgain.report.words import word_of
 from netgain.stats.result import say, say_level, say_range
@@ -37,17 +37,16 @@ def _answer(page: Page, question: str, asked: Sequence[Judged]) -> Markup:
     if len(asked) == 1:
         each = asked[0]
         basis = of_judged(each, page.rows((each.arm, each.versus), each.task, each.metric, each.checkpoint))
-        said = basis.said.removeprefix(f"{each.verdict.word}: ")
         about = f"{each.arm} against {each.versus} on {each.task}/{each.metric}"
-        sentence = f"{about}: {said} ({basis.interval}; {basis.n})."
+        sentence = f"{about}: {basis.said} ({basis.interval}; {basis.n})."
         head, tone = word_of(each), page.tone(each)
-        words = page.number(f"answer/{question}", sentence, basis)
     else:
         head, tone, sentence = _many(page, asked)
-        rows = "each contrast below with its own rows"
-        words = page.number(f"answer/{question}", sentence, counted(f"{question} over all contrasts", sentence, rows))
+        basis = counted(f"{question} over all contrasts", sentence, "each contrast below with its own rows")
     mark = element("span", head, class_=f"verdict {tone}")
-    return element("p", element("strong", question), " ", mark, " ", words, class_="answer")
+    words = page.handle(f"answer/{question}", sentence)
+    identity = page.bind(f"answer/{question}", basis)
+    return element("p", element("strong", question), " ", mark, " ", words, class_="answer", data_bound=identity)
 
 
 def _many(page: Page, asked: Sequence[Judged]) -> tuple[str, str, str]:
@@ -77,6 +76,8 @@ def _said(each: Judged) -> str:
 
 def _overall(page: Page, arm: str) -> Markup:
     found = dict(page.report.retention)[arm]
-    mine = [key_of(each) for each in page.report.judged if each.arm == arm and each.margin is not None]
+    mine = [each for each in page.report.judged if each.arm == arm and each.margin is not None]
+    codes = dict.fromkeys(code for each in mine for code in each.invalid)
+    mark = f"invalid: {', '.join(codes)}; without that: " if codes else ""
     basis = counted(f"{arm}, retention overall", found.method, f"{len(mine)} declared retention contrasts of {arm}")
-    return page.number(f"retention/{arm}", f"{arm}: {found.sentence()}", basis)
+    return page.number(f"retention/{arm}", f"{arm}: {mark}{found.sentence()}", basis)

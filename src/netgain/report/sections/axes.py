@@ -1,4 +1,4 @@
-"""Curves along every swept axis whose values are numbers: scores with their intervals, one panel a task."""
+"""Curves along swept axes whose values are numbers, where `sweep` reads no curve: scores with their intervals."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +13,7 @@ from netgain.report.study import Score
 from netgain.spec.study import Arm, expand
 
 PLACE = 450
-TITLE = "Along the swept axes"
+TITLE = "Along other axes"
 FEWEST = 3
 FAR = 20.0
 """Values that reach over more than this ratio, or down to 0 with it, stand evenly spaced and are named."""
@@ -23,7 +23,8 @@ def section(page: Page) -> Iterator[Markup]:
     arms = expand(page.report.study)
     for axis in page.report.study.vary:
         values = numeric({arm.coords[axis] for arm in arms})
-        if len(values) >= FEWEST:
+        read = page.report.sweep is not None and page.report.sweep.axis == axis
+        if len(values) >= FEWEST and not read:
             yield from _figure(page, axis, values, arms)
 
 

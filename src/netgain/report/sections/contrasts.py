@@ -39,7 +39,7 @@ def _row(page: Page, each: Judged) -> ForestRow:
     signed = direction(each)
     return ForestRow(
         identity=key_of(each),
-        name=f"{each.arm} against {short(each)}",
+        name=f"{each.arm} against {page.short(each)}",
         about=f"{each.task}/{each.metric}, {each.question}" + ("" if each.checkpoint == "final" else " (best)"),
         range=Range(signed.estimate, signed.low, signed.high),
         margin=each.margin,
@@ -49,14 +49,11 @@ def _row(page: Page, each: Judged) -> ForestRow:
     )
 
 
-def short(each: Judged) -> str:
-    """The baseline without the coordinates that it shares with the arm."""
-    return " ".join(word for word in each.versus.split() if word not in each.arm.split()) or each.versus
-
-
 def _line(page: Page, each: Judged) -> Markup:
     margin = "" if each.margin is None else f" margin {each.margin:g}"
-    about = f"{each.arm} against {each.versus}: {each.task}/{each.metric} ({each.checkpoint}), {each.question}{margin}"
+    about = (
+        f"{each.arm} against {page.short(each)}: {each.task}/{each.metric} ({each.checkpoint}), {each.question}{margin}"
+    )
     word = element("span", word_of(each), class_=f"verdict {page.tone(each)}")
     found = each.verdict
     cells = (about, word, *interval(found.answer), found.n, found.tuned_seeds, found.answer.method)

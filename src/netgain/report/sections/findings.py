@@ -1,11 +1,11 @@
 """What the audit says about this ledger: open findings, worst first."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from markupsafe import Markup
 
-from netgain.audit.engine import run
-from netgain.audit.finding import Finding
+from netgain.audit.finding import Finding, Severity
 from netgain.report.html.basis import counted
 from netgain.report.html.markup import element
 from netgain.report.html.page import Page
@@ -18,15 +18,13 @@ TONE = {"error": "bad", "warning": "open", "note": ""}
 
 
 def section(page: Page) -> Iterator[Markup]:
-    found = run([page.frame.ledger.root])
-    basis = counted(
-        "audit of the ledger", found.summary(), "all runs of the ledger, as netgain audit LEDGER reads them"
-    )
-    counts = ", ".join(f"{n} {word}{'' if n == 1 else 's'}" for word, n in found.counts.items())
-    checked = f"{len(found.checked)} rules checked: {counts}."
-    yield page.paragraph(page.number("findings", checked, basis))
+    found = page.report.findings
+    counts = Counter(str(each.severity) for each in found)
+    said = ", ".join(f"{counts[name]} {name}{'' if counts[name] == 1 else 's'}" for name in map(str, Severity))
+    basis = counted("audit of this study's runs", said, "all runs of the study, as netgain audit LEDGER reads them")
+    yield page.paragraph(page.number("findings", f"The audit of this study's runs found {said}.", basis))
     groups: dict[tuple[str, str], list[Finding]] = {}
-    for each in found.findings:
+    for each in found:
         groups.setdefault((each.code, each.fix), []).append(each)
     items = [_group(page, i, group) for i, group in enumerate(groups.values())]
     if items:

@@ -53,7 +53,7 @@ def _row(page: Page, each: Judged, counts: Flips) -> FlipRow:
     up, down = counts.gained, counts.lost
     return FlipRow(
         identity,
-        f"{each.arm} against {each.versus}",
+        f"{each.arm} against {page.short(each)}",
         f"{each.task}/{each.metric}",
         Range(up.estimate, up.low, up.high),
         Range(down.estimate, down.low, down.high),
@@ -69,6 +69,6 @@ def _matrix(page: Page, each: Judged, counts: Flips) -> Markup:
     new, old = np.broadcast_arrays(tuned.values[:, kept] > 0.5, base.values[:, kept] > 0.5)
     cells = [(new & old), (~new & old), (new & ~old), (~new & ~old)]
     shares = [f"{cell.sum(axis=1).mean():.4g}" for cell in cells]
-    about = f"{each.arm} against {each.versus}: {each.task}/{each.metric}"
+    about = f"{each.arm} against {page.short(each)}: {each.task}/{each.metric}"
     row = (about, *shares, say(counts.churn, "percent"))
     return page.row(f"flips/{key_of(each)}/matrix", row, _basis(page, each, counts), handle=2)

@@ -12,21 +12,25 @@ from netgain.report.words import interval, percent
 PLACE = 350
 TITLE = "Scores"
 COLUMNS = (
-    "arm", "task", "checkpoint", "score", "interval", "n", "seeds", "missing", "no answer", "cut", "chance", "majority",
+    "arm: task", "score", "interval", "n", "seeds", "missing", "no answer", "cut", "chance", "majority",
 )  # fmt: skip
 
 
 def section(page: Page) -> Iterator[Markup]:
     if page.report.scores:
-        caption = "Mean of each arm over its seeds and items, with 95 % intervals; best and final checkpoint."
+        caption = (
+            "Mean of each arm over its seeds and items, with 95 % intervals; (best) is the checkpoint of lowest dev "
+            "loss, the others are final."
+        )
         yield page.table(caption, COLUMNS, [_line(page, each) for each in page.report.scores])
 
 
 def _line(page: Page, each: Score) -> Markup:
     rows = page.rows((each.arm,), each.task, each.metric, each.checkpoint)
     shares = (percent(share) for share in (each.unparsed, each.truncated, each.chance, each.majority))
-    about = (each.arm, f"{each.task}/{each.metric}", each.checkpoint)
-    cells = (*about, *interval(each.estimate), each.estimate.n, each.seeds, each.missing, *shares)
+    mark = "" if each.checkpoint == "final" else f" ({each.checkpoint})"
+    about = f"{each.arm}: {each.task}/{each.metric}{mark}"
+    cells = (about, *interval(each.estimate), each.estimate.n, each.seeds, each.missing, *shares)
     what = f"{each.arm}, {each.task}/{each.metric}, {each.checkpoint} checkpoint"
     identity = f"score/{each.arm}/{each.task}/{each.metric}/{each.checkpoint}"
-    return page.row(identity, cells, of_estimate(each.estimate, rows, what), handle=3)
+    return page.row(identity, cells, of_estimate(each.estimate, rows, what), handle=1)
