@@ -1,0 +1,145 @@
+"""Diversity metrics against the usual routes, the same numbers from both, time and memory of each.
+
+    python bench/diversity.py [--texts N] [--rows N] [--checked N]
+
+Self-BLEU of N texts: nltk's loop gives every text all the others as references. It is timed on `checked` of the texts
+(all of them with --checked 0) and scaled; netgain scores all N, and must give the same numbers to 1e-9. Semantic
+distance of N rows of 384 numbers: the closed form against the N x N matrix of cosines and against scikit-learn's, each
+in a process of its own, so that its peak memory is its own. Targets: Self-BLEU >= 1,000x, distance equal to 1e-9.
+"""
+
+import argparse
+import importlib
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from netgain.measure import selfbleu
+from netgain.measure.diversity import in_blocks, semantic_distance
+
+WIDTH = 384
+ROUTES = ("closed", "matrix", "sklearn")
+
+
+def corpus(count: int, length: int = 40) -> list[list[str]]:
+    """Texts of up to `length` words by Zipf's law: each one of count / 5 originals, a third of its words changed."""
+    rng = np.random.default_rng(0)
+    weights = 1 / np.arange(1, 3001)
+    weights /= weights.sum()
+    originals = rng.choice(3000, size=(max(2, count // 5), length), p=weights)
+    texts = originals[rng.integers(len(originals), size=count)]
+    texts = np.where(rng.random(texts.shape) < 0.3, rng.choice(3000, size=texts.shape, p=weights), texts)
+    ends = rng.integers(length - 8, length + 1, size=count)
+    return [[f"w{i}" for i in text[:end]] for text, end in zip(texts, ends, strict=True)]
+
+
+def seconds(work: Callable[[], object], rounds: int) -> float:
+    """Median of several rounds."""
+    times = []
+    for _ in range(rounds):
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def self_bleu(count: int, checked: int) -> dict[str, float]:
+    """netgain on all texts against nltk on some (scaled) or all."""
+    from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
+
+    texts = corpus(count)
+    chosen = range(count) if checked == 0 else range(0, count, max(1, count // checked))
+    smooth = SmoothingFunction().method1
+    start = time.perf_counter()
+    theirs = [sentence_bleu(texts[:i] + texts[i + 1 :], texts[i], smoothing_function=smooth) for i in chosen]
+    nltk = (time.perf_counter() - start) * count / len(chosen)
+    ours = seconds(lambda: selfbleu.scores(texts), 7)
+    gap = float(np.abs(selfbleu.scores(texts)[list(chosen)] - np.array(theirs, dtype=np.float64)).max())
+    return {"texts": count, "nltk_s": nltk, "netgain_s": ours, "nltk/netgain": nltk / ours, "max_difference": gap}
+
+
+def distance(route: str, rows: int) -> dict[str, float]:
+    """One route in this process: its value, median time, and how much its peak memory rose."""
+    generator = np.random.default_rng(0)
+    table = generator.standard_normal((rows, WIDTH), dtype=np.float32) + np.float32(0.3)
+
+    def matrix() -> float:
+        unit = table / np.linalg.norm(table, axis=1, keepdims=True)
+        cosines = unit @ unit.T
+        return 1 - float((cosines.sum(dtype=np.float64) - np.trace(cosines, dtype=np.float64)) / (rows * (rows - 1)))
+
+    def closed() -> float:
+        found = semantic_distance(in_blocks(table))
+        assert isinstance(found, float)
+        return found
+
+    def sklearn() -> float:
+        from sklearn.metrics.pairwise import cosine_similarity
+
+        cosines = cosine_similarity(table)
+        return 1 - float(cosines[np.triu_indices(rows, 1)].mean(dtype=np.float64))
+
+    work = {"closed": closed, "matrix": matrix, "sklearn": sklearn}[route]
+    if route == "sklearn":
+        importlib.import_module("sklearn.metrics.pairwise")  # the import is not what is measured
+    Path("/proc/self/clear_refs").write_text("5")
+    before = peak_mb()
+    value = work()
+    return {"value": value, "peak_mb": peak_mb() - before, "seconds": seconds(work, 3)}
+
+
+def peak_mb() -> float:
+    """The largest resident size since the mark was last cleared."""
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) / 1024
+
+
+def distances(rows: int) -> dict[str, float]:
+    """All routes, each in a process of its own."""
+    found: dict[str, dict[str, float]] = {}
+    for route in ROUTES:
+        out = subprocess.run(
+            [sys.executable, __file__, "--route", route, "--rows", str(rows)],
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        found[route] = json.loads(out)
+    closed, matrix = found["closed"], found["matrix"]
+    return {
+        "rows": rows,
+        **{f"{route}_{name}": each[name] for route, each in found.items() for name in ("seconds", "peak_mb")},
+        "matrix/closed": matrix["seconds"] / closed["seconds"],
+        "sklearn/closed": found["sklearn"]["seconds"] / closed["seconds"],
+        "max_difference": max(abs(closed["value"] - found[route]["value"]) for route in ROUTES),
+    }
+
+
+def main() -> None:
+    """Print one line of JSON a claim; fail when a number differs."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--texts", type=int, default=1000)
+    parser.add_argument("--checked", type=int, default=30)
+    parser.add_argument("--rows", type=int, default=10_000)
+    parser.add_argument("--route", choices=ROUTES)
+    asked = parser.parse_args()
+    if asked.route:
+        print(json.dumps(distance(asked.route, asked.rows)))
+        return
+    for found in (self_bleu(asked.texts, asked.checked), distances(asked.rows)):
+        print(
+            json.dumps({key: round(value, 12 if "difference" in key else 5) for key, value in found.items()}),
+            flush=True,
+        )
+        if found["max_difference"] > 1e-6:
+            sys.exit("the routes disagree")
+
+
+if __name__ == "__main__":
+    main()
