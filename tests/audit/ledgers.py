@@ -12,7 +12,7 @@ from netgain.ledger.store import Ledger
 
 N = 240
 LABELS = ("yes", "no", "maybe")
-Spoil = Callable[[str, int, Item], Item | None]
+Spoil = Callable[[str, int, Item], Item | tuple[Item, ...] | None]
 
 
 def right(item: int, arm: str, seed: int) -> bool:
@@ -78,13 +78,14 @@ def make(
     steps: int = 40,
     zero: bool = False,
     failed: bool = False,
+    study: dict[str, Any] | None = None,
 ) -> Path:
     """A ledger of one study: a base, and each arm with each seed."""
     ledger = Ledger(root)
     runs = [("base", 0, ("base",)), *((arm, seed, checkpoints) for arm in arms for seed in seeds)]
     entries = []
     for arm, seed, points in runs:
-        sig = f"{arm}{seed}"
+        sig = f"{arm}{seed}".replace("=", "")
         run = ledger.run(sig)
         run.start({"run": {"optim": {"steps": 40}}}, {})
         if failed and arm == arms[-1] and seed == seeds[-1]:
@@ -92,7 +93,7 @@ def make(
         else:
             _fill(run, arm, seed, points, spoil, metrics, summary, steps, zero)
         entries.append({"arm": arm, "seed": seed, "sig": sig})
-    ledger.write_study("demo", {"runs": entries})
+    ledger.write_study("demo", {"runs": entries, **({"study": study} if study else {})})
     return root
 
 
@@ -101,7 +102,7 @@ def _fill(run: Any, arm: str, seed: int, points: Sequence[str], spoil: Spoil | N
     for point in points:
         rows = items(arm, seed, point)
         kept = [spoil(arm, seed, item) for item in rows] if spoil else rows
-        run.write_part(point, [item for item in kept if item is not None])
+        run.write_part(point, [i for item in kept for i in (item if isinstance(item, tuple) else (item,)) if i])
     run.seal_items(points)
     if arm != "base":
         run.append_metrics(losses() if metrics is None else metrics)

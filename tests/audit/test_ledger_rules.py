@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from ledgers import LABELS, data, items, losses, make, only
 
-from netgain.audit import Report, run
+from netgain.audit import Report, findings_for, run
 from netgain.audit.rule import LedgerRule, rules
 from netgain.ledger.items import Item
 
@@ -70,7 +70,64 @@ def rising() -> list[dict[str, Any]]:
     return [{**row, "loss": 0.5 + (row["step"] / 10) ** 2} for row in losses()]
 
 
+GRID = ("weight=0", "weight=0.1", "weight=0.2", "weight=0.3", "weight=0.4", "weight=0.5")
+
+
+def grid(wins: dict[str, tuple[int, int]]) -> Maker:
+    """A study of six weights; each arm wins and loses so many of the items that its base gets wrong and right."""
+
+    def change(arm: str, seed: int, item: Item) -> Item:
+        i = int(item.item[1:])
+        won, lost = wins.get(arm, (0, 0))
+        return replace(item, value=float(i % 2 == 0) if i >= 2 * max(won, lost) else float(
+            (i % 2 == 0 and i >= 2 * lost) or (i % 2 == 1 and i < 2 * won)))  # fmt: skip
+
+    study = {"vary": {"objective.kl.weight": [0, 0.1, 0.2, 0.3, 0.4, 0.5]}, "contrasts": [{"versus": "base"}]}
+    return lambda at: make(at, change, arms=GRID, study=study)
+
+
+def far(wins: tuple[int, int]) -> dict[str, tuple[int, int]]:
+    return dict.fromkeys(GRID, (5, 5)) | {GRID[2]: wins}
+
+
+def rising_with_weight(step: int) -> dict[str, tuple[int, int]]:
+    return {arm: (step * i, 3) for i, arm in enumerate(GRID)}
+
+
+def mapped(fold: bool) -> Callable[[str, int, Item], tuple[Item, ...]]:
+    """A raw score and what is printed of it, increasing or folded at 60."""
+
+    def both(arm: str, seed: int, item: Item) -> tuple[Item, ...]:
+        raw = float(int(item.item[1:]) * 7919 % 97)
+        score = 1 + 9 * (raw if raw < 60 or not fold else 120 - raw) / 97
+        return replace(item, metric="judge_raw", value=raw), replace(item, metric="judge", value=score)
+
+    return both
+
+
+def weak(arm: str) -> Callable[[str, int, Item], Item]:
+    return lambda name, _, item: replace(item, value=0.0) if name == arm and int(item.item[1:]) % 2 else item
+
+
+def the_same_everywhere(name: str, _: int, item: Item) -> Item:
+    return replace(item, value=float(int(item.item[1:]) % 2), prediction="yes")
+
+
+SILENT: dict[str, Maker] = {
+    "BestOfStudy": grid(far((60, 5))),
+    "EdgeOfStudy": grid(far((60, 5))),
+    "TeacherBelowStudent": lambda at: make(at, weak("kl"), arms=("teacher", "kl")),
+    "ServedModelDiffers": lambda at: make(at, the_same_everywhere, arms=("kl", "kl-merged")),
+    "ScoreMapOfItems": lambda at: make(at, mapped(fold=False)),
+}
+"""The same ledgers with the defect taken out."""
+
 FIRES: dict[str, Maker] = {
+    "BestOfStudy": grid(far((15, 5))),
+    "EdgeOfStudy": grid(rising_with_weight(8)),
+    "TeacherBelowStudent": lambda at: make(at, weak("teacher"), arms=("teacher", "kl")),
+    "ServedModelDiffers": lambda at: make(at, weak("kl-merged"), arms=("kl", "kl-merged")),
+    "ScoreMapOfItems": lambda at: make(at, mapped(fold=True)),
     "ConstantPrediction": lambda at: make(at, only("kl", prediction="no")),
     "IdenticalOutputs": lambda at: make(at, same_as_base),
     "ParseFailures": lambda at: make(at, some("kl", 3, parsed=False, value=0.0)),
@@ -121,6 +178,47 @@ def test_a_spoilt_ledger_is_found_out(name: str, tmp_path: Path) -> None:
     found = [f for f in run([FIRES[name](tmp_path / "ledger")], select=[rule.code]).findings if f.title == rule.title]
     assert found
     assert all(any(c.isdigit() for c in f.evidence) for f in found)
+
+
+@pytest.mark.parametrize("name", sorted(SILENT))
+def test_a_ledger_of_the_same_shape_without_the_defect_is_not(name: str, tmp_path: Path) -> None:
+    assert of(run([SILENT[name](tmp_path / "ledger")], select=[named()[name].code]), named()[name].code) == []
+
+
+def test_a_few_shot_arm_is_a_teacher_only_where_a_run_learns_from_one(tmp_path: Path) -> None:
+    path = make(tmp_path / "ledger", weak("few-shot"), arms=("few-shot", "kl"))
+    assert of(run([path]), "NG604") == []
+
+
+def test_a_study_s_findings_name_the_arms_and_tasks_they_touch(tmp_path: Path) -> None:
+    path = make(tmp_path / "ledger", some("kl", 3, parsed=False, value=0.0), metrics=flat_gradient())
+    found = {f.code: f for f in findings_for(path, "demo")}
+    assert found["NG505"].concerns("kl", "qa")
+    assert not found["NG505"].concerns("plain", "qa")
+    assert not found["NG505"].concerns("kl", "another task")
+    assert found["NG602"].concerns("plain", "any task")
+    assert not found["NG602"].concerns("base", "qa")
+    assert findings_for(path, "another study") == []
+
+
+def test_a_silenced_finding_is_not_open(tmp_path: Path) -> None:
+    path = make(tmp_path / "ledger", zero=True)
+    assert "NG605" in {f.code for f in findings_for(path, "demo")}
+    (tmp_path / "ledger.netgain.yaml").write_text("ignore: {NG605: zero on purpose}\n", encoding="utf-8")
+    assert "NG605" not in {f.code for f in findings_for(path, "demo")}
+
+
+def test_probes_that_found_a_gradient_sometimes_are_no_finding(tmp_path: Path) -> None:
+    def rows(first: float) -> list[dict[str, Any]]:
+        probes = {"raw": 0.3, "weight": 0.3, "grad_share": 0.1, "grad_cosine": None}
+        return [
+            {**row, "terms": {"kl": {**probes, "grad_norm": first} if row["step"] == 1 else {"raw": 1, "weight": 1}}}
+            for row in losses()
+        ]
+
+    assert of(run([make(tmp_path / "acts", metrics=rows(0.2))]), "NG602") == []
+    found = of(run([make(tmp_path / "none", metrics=rows(0.0))]), "NG602")
+    assert found[0] == 'kl, seed 1: the term "kl" (mean value 0.3) had a gradient of exactly 0 in all 1 probed steps.'
 
 
 def test_a_clean_ledger_has_no_finding(clean: Report) -> None:
