@@ -122,24 +122,30 @@ def parquet_rows(path: Path) -> Iterator[Row]:
 
 
 def hf_rows(source: HfSource, folder: Path | None) -> tuple[str, Iterator[Row], dict[str, list[str]]]:
-    """(what to call it, rows, the label names of every ClassLabel field) of a dataset by hub id or local folder."""
+    """`hub_rows` of a source."""
+    return hub_rows(source.path, source.config, source.split, folder, source.revision)
+
+
+def hub_rows(
+    path: str, config: str | None, split: str, folder: Path | None, revision: str | None = None
+) -> tuple[str, Iterator[Row], dict[str, list[str]]]:
+    """(what to call it, rows, the label names of every ClassLabel field) of a dataset by hub id or local folder.
+
+    A field that is a list of labels has names too.
+    """
     if find_spec("datasets") is None:
-        raise UserError(f"{source.path}: Hugging Face data needs the datasets package: pip install netgain[train].")
+        raise UserError(f"{path}: Hugging Face data needs the datasets package: pip install netgain[train].")
     import datasets
     from datasets.exceptions import DatasetsError
 
     datasets.disable_progress_bars()
-    local = locate(source.path, folder) if source.path.startswith((".", "/", "~")) else None
-    name = f"{source.path}/{source.config}" if source.config else source.path
-    where = f"{name}[{source.split}]"
+    local = locate(path, folder) if path.startswith((".", "/", "~")) else None
+    where = f"{f'{path}/{config}' if config else path}[{split}]"
     try:
-        table: Any = datasets.load_dataset(
-            str(local or source.path), source.config, split=source.split, revision=source.revision
-        )
+        table: Any = datasets.load_dataset(str(local or path), config, split=split, revision=revision)
     except (OSError, ValueError, RuntimeError, DatasetsError) as error:
         first = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
         raise UserError(f"{where}: this dataset cannot be loaded ({first}).") from None
-    labels = {
-        field: list(kind.names) for field, kind in table.features.items() if isinstance(kind, datasets.ClassLabel)
-    }
+    kinds = {field: getattr(kind, "feature", kind) for field, kind in table.features.items()}
+    labels = {field: list(kind.names) for field, kind in kinds.items() if isinstance(kind, datasets.ClassLabel)}
     return where, (Row(f"{where} row {i}", row) for i, row in enumerate(table, start=1)), labels

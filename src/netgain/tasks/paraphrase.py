@@ -8,6 +8,7 @@ from netgain.data.source import Example
 from netgain.data.split import split
 from netgain.tasks._base import group_of, row
 from netgain.tasks._classify import Classification
+from netgain.tasks._hub import XTREME, named_rows
 
 WORDS = {"0": "no", "1": "yes"}
 HELD_OUT, SPLIT_SEED = 0.5, 0
@@ -18,17 +19,39 @@ class Paraphrase(Classification):
     pawsx (Yang et al. 2019): the labelled dev file, half measured and half to learn from.
 
     Pairs that share a sentence are of one group, directly or through other pairs.
+
+    hub    pawsx from the Hugging Face hub instead: its test split, and its train split to learn from
     """
 
     kind: Literal["paraphrase"] = "paraphrase"
     corpus: Literal["mrpc", "pawsx"] = "mrpc"
     language: str = "en"
+    hub: bool = False
 
     def own_rows(self, folder: Path | None) -> list[Example]:
+        if self.hub:
+            return self._hub(folder)[1]
         return self._mrpc(folder)[1] if self.corpus == "mrpc" else split(self._pawsx(folder), HELD_OUT, SPLIT_SEED)[1]
 
     def own_train_rows(self, folder: Path | None) -> list[Example]:
+        if self.hub:
+            return self._hub(folder)[0]
         return self._mrpc(folder)[0] if self.corpus == "mrpc" else split(self._pawsx(folder), HELD_OUT, SPLIT_SEED)[0]
+
+    def _hub(self, folder: Path | None) -> tuple[list[Example], list[Example]]:
+        """(train, test), grouped over both splits."""
+        train, test = (
+            [
+                Pair(
+                    f"pawsx-{self.language}-{split}-{i}",
+                    *(str(each.fields[name]) for name in ("sentence1", "sentence2", "label")),
+                )
+                for i, each in enumerate(named_rows(XTREME, f"PAWS-X.{self.language}", split, folder))
+            ]
+            for split in ("train", "test")
+        )
+        rows = _rows([*train, *test])
+        return rows[: len(train)], rows[len(train) :]
 
     def _mrpc(self, folder: Path | None) -> tuple[list[Example], list[Example]]:
         """(train, dev), grouped over both files."""
