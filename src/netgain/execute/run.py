@@ -26,6 +26,7 @@ from netgain.ledger.store import RunFolder
 from netgain.measure.evaluate import Progress, check, evaluate
 from netgain.models.lm import LM
 from netgain.models.load import load
+from netgain.objectives.objective import NoGradient
 from netgain.spec.identity import FORMAT, stored, torch_stream
 from netgain.spec.run import Run, Runtime
 from netgain.spec.study import Planned
@@ -33,6 +34,7 @@ from netgain.tasks._base import tasks_of
 from netgain.training import checkpoint
 from netgain.training.arms import Arm, Solo, base_reference
 from netgain.training.loop import Diverged, Training, train
+from netgain.training.probes import probe
 from netgain.training.stop import watch
 
 STATE = "checkpoint/state.safetensors"
@@ -93,6 +95,9 @@ class Bench:
             folder.fail(str(error), {"diverged": True, "step": error.step})
             emit(Event(each.sig, "failed", text=str(error)))
             return
+        except NoGradient as error:
+            folder.fail(str(error), {})
+            raise
         except UserError:
             raise
         except OSError as error:
@@ -148,6 +153,7 @@ def learn(job: Job, adapter: Adapter) -> tuple[Arm, Training, dict[str, Any]]:
     adapter.fingerprint()
     arm = Arm(job.each.sig, adapter, run.objective, run.optim)
     student = Solo(adapter)
+    dev = list(dev_views(run, prepared, job.lm))
     training = Training(
         student,
         [arm],
@@ -155,14 +161,15 @@ def learn(job: Job, adapter: Adapter) -> tuple[Arm, Training, dict[str, Any]]:
         run.seed,
         job.runtime,
         references={"base": base_reference(student)},
+        dev=dev,
     )
     state = folder.path / STATE
     if state.exists():
         checkpoint.load(training, state)
     folder.metrics_up_to(training.step)
     best = folder.path / "adapter-best"
-    dev = list(dev_views(run, prepared, job.lm))
-    records = watch(train(training), training, dev, run.dev, lambda arm: arm.adapter.save(best))
+    records = probe(train(training), training, job.runtime.probe_every)
+    records = watch(records, training, dev, run.dev, lambda arm: arm.adapter.save(best))
     records = guarded(records, training, adapter, run, folder, lambda task: list(_evaluated(job, "look", task)))
     for record in checkpoint.keep(records, training, state, job.runtime.checkpoint_seconds):
         folder.append_metrics(record.rows())

@@ -29,8 +29,10 @@ RUNS = pa.schema(
 
 METRIC_COLUMNS = (
     "{step: 'BIGINT', progress: 'DOUBLE', loss: 'DOUBLE', lr: 'DOUBLE', grad_norm: 'DOUBLE', tokens: 'BIGINT', "
-    "seconds: 'DOUBLE', event: 'VARCHAR', terms: 'JSON'}"
+    "seconds: 'DOUBLE', event: 'VARCHAR', kl_base: 'DOUBLE', terms: 'JSON'}"
 )
+
+PROBE_COLUMNS = ("raw", "weight", "grad_norm", "grad_share", "grad_cosine")
 
 
 def connect(*roots: str | Path) -> "duckdb.DuckDBPyConnection":
@@ -39,7 +41,8 @@ def connect(*roots: str | Path) -> "duckdb.DuckDBPyConnection":
     runs     one row per (study, run): run, study, arm, seed, state, spec, record, data (JSON texts), folder
     items    one row per item of items.parquet, with study, arm and seed
     metrics  one row per line of metrics.jsonl
-    probes   one row per (metrics line, term): raw value, weight and whatever else the probe wrote
+    probes   one row per (metrics line, term): raw value, weight, share of the loss, and where the step was probed
+             the norm of the term's own gradient, its share of all terms' and its cosine with their sum
     """
     import duckdb
 
@@ -69,12 +72,12 @@ def _metrics(db: "duckdb.DuckDBPyConnection", runs: list[RunFolder]) -> None:
         db.execute(
             "CREATE VIEW metrics AS SELECT ''::VARCHAR AS run, 0::BIGINT AS step, 0.0 AS progress, 0.0 AS loss, "
             "0.0 AS lr, 0.0 AS grad_norm, 0::BIGINT AS tokens, 0.0 AS seconds, ''::VARCHAR AS event, "
-            "'{}'::JSON AS terms WHERE false"
+            "0.0 AS kl_base, '{}'::JSON AS terms WHERE false"
         )
+    columns = ", ".join(f"CAST(t.value->>'{name}' AS DOUBLE) AS {name}" for name in PROBE_COLUMNS)
     db.execute(
-        "CREATE VIEW probes AS SELECT m.run, m.step, m.progress, t.key AS term, "
-        "CAST(t.value->>'raw' AS DOUBLE) AS raw, CAST(t.value->>'weight' AS DOUBLE) AS weight, t.value AS more "
-        "FROM metrics m, json_each(m.terms) t"
+        f"CREATE VIEW probes AS SELECT m.run, m.step, m.progress, t.key AS term, {columns}, "
+        "raw * weight / nullif(m.loss, 0) AS loss_share, t.value AS more FROM metrics m, json_each(m.terms) t"
     )
 
 

@@ -322,6 +322,8 @@ class Run(Frozen):
 class Runtime(Frozen):
     """Where and how a run executes. Nothing here may change its result, so nothing here enters the sig.
 
+    `probe_every` so many steps each term's own gradient is measured: about ten times a run unless given, which costs
+    a backward pass a term.
     `teacher_dtype` is how a reference's numbers are kept on disk. float32 loses nothing; bfloat16 halves the size and
     keeps three digits of each, so results differ in about the third digit of the distillation term.
     """
@@ -332,5 +334,6 @@ class Runtime(Frozen):
     chunk: PositiveInt = 256
     threads: PositiveInt | None = None
     gradient_checkpointing: bool = False
+    probe_every: PositiveInt | None = None
     teacher_dtype: Literal["float32", "bfloat16"] = "float32"
     checkpoint_seconds: float = Field(default=30.0, ge=0)

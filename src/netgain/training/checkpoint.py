@@ -58,7 +58,7 @@ def _counters(training: Training) -> dict[str, Any]:
         "step": training.step,
         "tokens": training.tokens,
         "seconds": training.seconds,
-        "arms": [_arm_state(arm) for arm in training.arms],
+        "arms": [{**_arm_state(arm), "weights": training.objective.state(k)} for k, arm in enumerate(training.arms)],
     }
 
 
@@ -89,6 +89,7 @@ def _load_arm(training: Training, k: int, arm: Arm, state: dict[str, Any], tenso
     if best["loss"] is not None:
         arm.best.loss = best["loss"]
     arm.ended, arm.diverged = state["ended"], state["diverged"]
+    training.objective.set_state(state["weights"], k)
     parameters = arm.adapter.parameters()
     arm.adapter.set_state({name: tensors[f"{k}/value/{name}"] for name in parameters})
     for name, parameter in parameters.items():

@@ -14,11 +14,13 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from netgain.data.view import View
-from netgain.objectives.objective import Active, Loss, Objective, needs
-from netgain.objectives.selection import Selection, select
-from netgain.objectives.term import Penalty, Reading, Term
+from netgain.objectives.objective import Loss, Objective
 from netgain.spec.run import Runtime
 from netgain.training.arms import Arm, Reference, Student, learning_rate
+from netgain.training.bilevel import learn_weights
+from netgain.training.passes import passes, penalty, score
+
+PROBED = ("grad_norm", "grad_share", "grad_cosine")
 
 
 class Diverged(Exception):
@@ -32,13 +34,22 @@ class Diverged(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ArmStep:
-    """What one step was for one arm. `terms` maps a name to (raw, weight): loss = sum of raw * weight."""
+    """What one step was for one arm. `terms` maps a name to (raw, weight): loss = sum of raw * weight; `probes` to
+    (grad_norm, grad_share, grad_cosine) where the step was probed."""
 
     progress: float
     loss: float
     terms: dict[str, tuple[float, float]]
     lr: float
     grad_norm: float
+    probes: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
+
+    def row(self) -> dict[str, dict[str, float]]:
+        """The terms as metrics.jsonl has them."""
+        rows = {name: {"raw": raw, "weight": weight} for name, (raw, weight) in self.terms.items()}
+        for name, values in self.probes.items():
+            rows[name] |= dict(zip(PROBED, values, strict=True))
+        return rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +76,7 @@ class StepRecord:
                     "step": self.step,
                     "progress": own.progress,
                     "loss": own.loss,
-                    "terms": {name: {"raw": raw, "weight": weight} for name, (raw, weight) in own.terms.items()},
+                    "terms": own.row(),
                     "lr": own.lr,
                     "grad_norm": own.grad_norm,
                     "tokens": self.tokens,
@@ -80,7 +91,8 @@ class StepRecord:
 
 @dataclass
 class Training:
-    """K arms under way. `views(k)` is the View of step k, the same whenever it is asked for."""
+    """K arms under way. `views(k)` is the View of step k, the same whenever it is asked for; `dev` are Views of rows
+    that nothing is learned from but the weights of terms."""
 
     student: Student
     arms: Sequence[Arm]
@@ -88,6 +100,7 @@ class Training:
     seed: int
     runtime: Runtime = field(default_factory=Runtime)
     references: Mapping[str, Reference] = field(default_factory=dict)
+    dev: Sequence[View] = ()
     step: int = 0
     tokens: int = 0
     seconds: float = 0.0
@@ -132,6 +145,7 @@ def _optimizer(arms: Sequence[Arm]) -> torch.optim.AdamW:
 def train(training: Training) -> Iterator[StepRecord]:
     """Take the steps that are left, one a record; raises Diverged when no arm survives a step."""
     while not training.finished:
+        learn_weights(training)
         yield _step(training)
 
 
@@ -165,44 +179,6 @@ def _step(training: Training) -> StepRecord:
         training.objective.observe(k, {name: value for name, (value, _) in terms.items()})
         records.append(ArmStep(arm.progress(step), losses[k], terms, rates[k], measured[k]))
     return StepRecord(training.step, tuple(records), training.tokens, training.seconds)
-
-
-@dataclass(frozen=True)
-class Pass:
-    """One micro-batch on its way: what its tokens count, what the references said of it, and the arms' states."""
-
-    view: View
-    tokens: Selection
-    readings: Mapping[str, Reading]
-    states: Tensor  # (K, n, H)
-
-
-def passes(training: Training, view: View, active: Sequence[Active[Term]]) -> Iterator[Pass]:
-    """The forward passes of one step, a micro-batch at a time; the backward pass belongs between two of them."""
-    student = training.student
-    tokens = select(view, [each.part.tokens for each in active], training.seed, training.step)
-    names = needs(active)
-    start = 0
-    with student.learning(), student.lm.checkpointing(training.runtime.gradient_checkpointing):
-        for rows, part in _micro_batches(view, training.runtime.micro_batch):
-            if len(part.targets) == 0:
-                continue
-            if student.noise is not None:
-                student.noise.at(training.seed, training.step, rows)
-            own = slice(start, start + len(part.targets))
-            readings = _read(training.references, names, part)
-            with training.accelerator.autocast():
-                states = student.states(part)
-            yield Pass(part, {kind: selected.part(own) for kind, selected in tokens.items()}, readings, states)
-            start = own.stop
-
-
-def score(training: Training, made: Pass, active: Sequence[Active[Term]]) -> Loss:
-    """The loss of one micro-batch."""
-    head, chunk = training.student.lm.head, training.runtime.chunk
-    return training.objective(
-        active, made.states, head, made.view.targets, made.tokens, references=made.readings, chunk=chunk
-    )
 
 
 def backward(training: Training, view: View, progress: Sequence[float], live: Sequence[bool]) -> Loss:
@@ -246,29 +222,6 @@ def _penalise(training: Training, loss: Loss, progress: Sequence[float], live: S
             members=(*loss.members, each.arms),
         )
     return loss
-
-
-def penalty(training: Training, each: Active[Penalty], arm: int) -> Tensor:
-    """The value of a weight-space term for one arm."""
-    return each.part.term.value(training.arms[arm].adapter.parameters(), training.initial[arm])
-
-
-def _micro_batches(view: View, size: int | None) -> Iterator[tuple[Tensor, View]]:
-    """(which rows of the step, their View) for each micro-batch."""
-    total = view.input_ids.shape[0]
-    if size is None or size >= total:
-        yield torch.arange(total), view
-        return
-    start = 0
-    for part in view.split(size):
-        count = part.input_ids.shape[0]
-        yield torch.arange(start, start + count), part
-        start += count
-
-
-@torch.no_grad()
-def _read(references: Mapping[str, Reference], names: frozenset[str], view: View) -> dict[str, Reading]:
-    return {name: references[name](view) for name in sorted(names)}
 
 
 def _grad_norms(arms: Sequence[Arm]) -> list[Tensor]:

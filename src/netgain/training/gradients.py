@@ -1,0 +1,59 @@
+"""The gradient of each term alone: one forward pass for all of them, one backward pass each."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from netgain.data.view import View
+from netgain.objectives.objective import Active
+from netgain.objectives.term import Penalty, Term
+from netgain.training.passes import passes, penalty, score
+
+if TYPE_CHECKING:
+    from netgain.training.loop import Training
+
+
+@dataclass(frozen=True)
+class Gradients:
+    """Of each part: its name, and for each arm that it belongs to its weight, value and gradient (P,)."""
+
+    name: str
+    weights: tuple[float, ...]
+    raw: dict[int, float]
+    arms: dict[int, Tensor]
+
+
+def term_gradients(
+    training: "Training", view: View, active: Sequence[Active[Term]], penalties: Sequence[Active[Penalty]] = ()
+) -> list[Gradients]:
+    """d raw_ik / d theta_k of each part, unweighted, over the whole View; every tensor's own gradient is left empty."""
+    alone = [replace(each, weights=tuple(float(k in each.arms) for k in range(len(training.arms)))) for each in active]
+    found = [Gradients(each.part.name, each.weights, dict.fromkeys(each.arms, 0.0), {}) for each in active]
+    training.student.zero_grad()
+    for made in passes(training, view, active):
+        for i, each in enumerate(alone):
+            loss = score(training, made, [each])
+            training.accelerator.backward(loss.arms.sum(), retain_graph=i + 1 < len(alone))
+            for k in each.arms:
+                found[i].raw[k] += float(loss.arms[k].detach())
+                own = _flat(training, k)
+                found[i].arms[k] = found[i].arms[k] + own if k in found[i].arms else own
+            training.student.zero_grad()
+    for each in penalties:
+        of = Gradients(each.part.name, each.weights, {}, {})
+        for k in each.arms:
+            value = penalty(training, each, k)
+            training.accelerator.backward(value)
+            of.raw[k], of.arms[k] = float(value.detach()), _flat(training, k)
+            training.student.zero_grad()
+        found.append(of)
+    return found
+
+
+def _flat(training: "Training", arm: int) -> Tensor:
+    """The gradient of everything that an arm learns, (P,)."""
+    tensors = training.arms[arm].parameters()
+    return torch.cat([(torch.zeros_like(t) if t.grad is None else t.grad).flatten() for t in tensors])
