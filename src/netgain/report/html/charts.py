@@ -66,9 +66,10 @@ def _forest_row(row: ForestRow, scale: svg.Axis, y: float, width: float, narrow:
         mark(scale.inside(row.range.estimate), y, {"good": 2, "bad": 3}.get(row.tone, 0), f"dot {row.tone}", 5.5),
     ]
     if narrow:
+        word = cut(row.word, 0.5 * width)
         parts += [
-            text(scale.start, y - 31, cut(row.name, 0.58 * width), kind="strong halo"),
-            text(width, y - 31, cut(row.word, 0.42 * width), anchor="end", kind=f"word halo {row.tone}"),
+            text(scale.start, y - 31, cut(row.name, 0.9 * width - 7.6 * len(word) - 24), kind="strong halo"),
+            text(width, y - 31, word, anchor="end", kind=f"word halo {row.tone}"),
             text(scale.start, y - 17, cut(row.about, width - 20, 11), kind="tick halo", size=11),
         ]
     else:
@@ -360,7 +361,10 @@ def heat(cells: Sequence[Cell], width: float) -> Markup:
             text(left + wide * (j + 0.5), 14 + 14 * k, cut(word, wide, 11), anchor="middle", size=11)
             for k, word in enumerate(words)
         ]
-    parts += [text(0, top + tall * (i + 0.6), cut(row, left - 8, 12), kind="strong") for i, row in enumerate(rows)]
+    for i, row in enumerate(rows):
+        words = wrapped(row, left - 8, 12)[:2]
+        first = top + tall * (i + 0.6) - 7 * (len(words) - 1)
+        parts += [text(0, first + 14 * k, word, kind="strong") for k, word in enumerate(words)]
     for cell in cells:
         x, y = left + wide * columns.index(cell.column), top + tall * rows.index(cell.row)
         shade = ("good" if cell.share > 0 else "bad") + str(min(4, math.ceil(4 * abs(cell.share))))

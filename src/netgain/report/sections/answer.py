@@ -24,8 +24,10 @@ def section(page: Page) -> Iterator[Markup]:
     kept = [each for each in judged if each.margin is not None]
     asked = {"Gained?": gains, "Forgotten?": kept}
     answers = [_answer(page, question, found) for question, found in asked.items() if found]
+    answers += _swept(page)
     if not answers:
-        yield page.paragraph("This study declared no contrasts, so there is nothing to conclude; its scores are below.")
+        words = "This study declared no contrasts, so there is nothing to conclude; its scores are below."
+        yield element("div", page.paragraph(words), class_="answers")
         return
     yield element("div", answers, class_="answers")
     overall = [element("li", _overall(page, arm)) for arm, _ in page.report.retention if len(kept) > 1]
@@ -49,6 +51,24 @@ def _answer(page: Page, question: str, asked: Sequence[Judged]) -> Markup:
     return element("p", element("strong", question), " ", mark, " ", words, class_="answer", data_bound=identity)
 
 
+def _swept(page: Page) -> list[Markup]:
+    """What the level that the dev rows chose gained, curve by curve, when a study sweeps an ordered axis."""
+    sweep = page.report.sweep
+    if sweep is None:
+        return []
+    made: list[Markup] = []
+    for i, curve in enumerate(sweep.curves[:LISTED]):
+        identity = f"answer/sweep/{i}"
+        first = next(curve.sentences())
+        arms = [point.arm for point in curve.points]
+        basis = counted(f"{curve.name}, {curve.metric}", first, page.rows(arms, curve.task, curve.metric, "final"))
+        page.bind(identity, basis)
+        words = page.handle(identity, f"{first} As good as any: {', '.join(curve.winners.names)}.")
+        head = element("strong", f"Which {sweep.axis}? {curve.name}: ")
+        made.append(element("p", head, words, class_="answer", data_bound=identity))
+    return made
+
+
 def _many(page: Page, asked: Sequence[Judged]) -> tuple[str, str, str]:
     """(word, tone, sentence): every contrast with its interval, or the counts and both extremes when there are many."""
     counts = Counter(word_of(each) for each in asked)
@@ -56,7 +76,9 @@ def _many(page: Page, asked: Sequence[Judged]) -> tuple[str, str, str]:
     head, tone = (next(iter(counts)), tones.pop()) if len(counts) == 1 else ("it depends", "open")
     tally = ", ".join(f"{n} {word}" for word, n in counts.items())
     if len(asked) <= LISTED:
-        return head, tone, f"{'; '.join(_said(each) for each in asked)}."
+        on = dict.fromkeys(f"{each.task}/{each.metric}" for each in asked)
+        said = [(name, [_said(each) for each in asked if f"{each.task}/{each.metric}" == name]) for name in on]
+        return head, tone, " ".join(f"On {name}: {'; '.join(words)}." for name, words in said)
     if len({(each.task, each.metric) for each in asked}) > 1:
         return head, tone, f"Of {len(asked)} declared contrasts: {tally}."
     ranked = sorted(asked, key=lambda each: direction(each).estimate)
@@ -68,10 +90,10 @@ def _many(page: Page, asked: Sequence[Judged]) -> tuple[str, str, str]:
 
 
 def _said(each: Judged) -> str:
-    """`sft +14.8 points (95 %: +6.8 to +22.6 points) on label/accuracy`, + being better."""
+    """`sft +14.8 points (95 %: +6.8 to +22.6 points)`, + being better."""
     signed, scale = direction(each), each.verdict.answer.scale
     between = f"{say_level(signed.level)}: {say_range(signed.low, signed.high, scale)}"
-    return f"{each.arm} {say(signed.estimate, scale)} ({between}) on {each.task}/{each.metric}"
+    return f"{each.arm} {say(signed.estimate, scale)} ({between})"
 
 
 def _overall(page: Page, arm: str) -> Markup:
