@@ -27,7 +27,8 @@ from netgain.execute.prepare import Prepared, reads_of, references_of, seen, sho
 from netgain.execute.teacher_store import Entry, Store, description, ids_sum, notes, row_text, verified
 from netgain.measure.batches import in_batches
 from netgain.models.lm import LM, Head
-from netgain.objectives.linear import expected_row, fusable, slices
+from netgain.models.score import log_probs
+from netgain.objectives.linear import fusable, judged
 from netgain.objectives.references._base import Host, Reference
 from netgain.objectives.references.base import Base
 from netgain.objectives.term import Reading
@@ -267,17 +268,12 @@ class Desk:
 
     def _numbers(self, head: Head, states: Tensor, targets: Tensor) -> dict[str, Tensor]:
         small = torch.bfloat16 if self.office.runtime.teacher_dtype == "bfloat16" else None
-        own, chunk = self.office.lm.head, self.office.runtime.chunk
-        match self.kept:
-            case "mean":
-                frozen = replace(own, weight=own.weight.detach())
-                read = own_mean if self.reference.own else foreign_mean
-                mean, entropy_term, nll = read(states, head, frozen, targets, chunk)
-                return {"mean": mean.to(small or mean.dtype), "entropy_term": entropy_term, "nll": nll}
-            case "hidden":
-                return {"hidden": states.to(small or states.dtype), "nll": surprise(states, head, targets, chunk)}
-            case _:
-                return {"nll": surprise(states, head, targets, chunk)}
+        chunk = self.office.runtime.chunk
+        if self.kept == "mean":
+            mean, entropy_term, nll = judged(Reading(states, head), self.office.lm.head, targets, chunk)
+            return {"mean": mean.to(small or mean.dtype), "entropy_term": entropy_term, "nll": nll}
+        nll = -log_probs(head, states, torch.arange(len(states), device=states.device), targets, chunk)
+        return {"nll": nll} | ({"hidden": states.to(small or states.dtype)} if self.kept == "hidden" else {})
 
     def _keep_head(self, lm: LM) -> None:
         """The head that reads another model's states: without it they mean nothing."""
@@ -324,8 +320,8 @@ class Desk:
                 raise ValueError(f"the reference {self.name} was read with other answers than the View has")
             found = {name: tensor.to(view.targets.device) for name, tensor in self.tensors(origin, places).items()}
             if self.kept == "mean":
-                return Reading(None, head(), found["mean"].float(), found["entropy_term"])
-            return Reading(found["hidden"], head())
+                return Reading(None, head(), found["mean"].float(), found["entropy_term"], found["nll"])
+            return Reading(found["hidden"], head(), nll=found["nll"])
 
         return read
 
@@ -379,41 +375,3 @@ def _free(folder: Path) -> int:
 def _release(lm: LM) -> None:
     if lm.device.type == "cuda":
         torch.cuda.empty_cache()
-
-
-def own_mean(
-    states: Tensor, head: Head, student: Head, targets: Tensor, chunk: int | None
-) -> tuple[Tensor, Tensor, Tensor]:
-    """(mean (N, H), entropy_term (N,), nll (N,)) of p = softmax(z), z = s W h, when W is the student's own head:
-    sum_v p_v log p_v = s h . E_p[W] - lse(z), -log p(y) = lse(z) - s h . W[y]."""
-    lse, mean = expected_row(states, head, chunk)
-    scaled = states.to(mean.dtype) * (1.0 if head.scale is None else head.scale)
-    nll = lse - (scaled * student.weight[targets].to(mean.dtype)).sum(-1)
-    return mean, (scaled * mean).sum(-1) - lse, nll
-
-
-def foreign_mean(
-    states: Tensor, head: Head, student: Head, targets: Tensor, chunk: int | None
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The same of any p over the same vocabulary: E_p[W] with the student's W, whatever head made p."""
-    weight = student.weight
-    wide = torch.promote_types(states.dtype, torch.float32)
-    mean = torch.empty(len(states), weight.shape[1], dtype=wide, device=states.device)
-    entropy_term, nll = torch.empty_like(mean[:, 0]), torch.empty_like(mean[:, 0])
-    for part in slices(len(states), chunk):
-        logp = head.logits(states[part]).to(wide).log_softmax(-1)
-        p = logp.exp()
-        mean[part] = torch.mm(p.to(weight.dtype), weight).to(wide)
-        entropy_term[part] = (p * logp).sum(-1)
-        nll[part] = -logp.gather(-1, targets[part, None])[:, 0]
-    return mean, entropy_term, nll
-
-
-def surprise(states: Tensor, head: Head, targets: Tensor, chunk: int | None) -> Tensor:
-    """-log p(y) (N,) in at least float32, `chunk` rows of logits at a time."""
-    wide = torch.promote_types(states.dtype, torch.float32)
-    found = torch.empty(len(states), dtype=wide, device=states.device)
-    for part in slices(len(states), chunk):
-        logits = head.logits(states[part]).to(wide)
-        found[part] = logits.logsumexp(-1) - logits.gather(-1, targets[part, None])[:, 0]
-    return found

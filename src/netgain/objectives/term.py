@@ -51,13 +51,14 @@ class Scores:
 class Reading:
     """What a reference says about the same N scored tokens: the states that its own head reads, (N, H), or, where
     it remembers no more, H + 1 numbers a token: mean (N, H) = E_p[W] and entropy_term (N,) = sum_v p_v log p_v with
-    p = softmax(head(hidden)) and W the student's own frozen head.
+    p = softmax(head(hidden)) and W the student's own frozen head. nll (N,) = -log p(y), where it is remembered.
     """
 
     hidden: "Tensor | None"
     head: "Head"
     mean: "Tensor | None" = None
     entropy_term: "Tensor | None" = None
+    nll: "Tensor | None" = None
 
 
 @dataclass(frozen=True)
