@@ -5,9 +5,11 @@ what they are worth. Decoding is greedy, and nothing depends on the batch size b
 """
 
 import gc
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import torch
 
@@ -18,7 +20,7 @@ from netgain.judges._base import Bench
 from netgain.ledger.items import Item
 from netgain.measure import dialogue
 from netgain.measure.batches import in_batches
-from netgain.models.generate import generate
+from netgain.models.generate import Owners, generate
 from netgain.models.lm import LM
 from netgain.models.load import cache_folder
 from netgain.models.score import label_logprobs, token_nll
@@ -59,6 +61,18 @@ class Measured:
 TOO_LONG = Measured(reason="too_long")
 
 
+class Crew(Protocol):
+    """K arms in one network: which of them reads which row."""
+
+    def assign(self, owners: torch.Tensor) -> None:
+        """Row i of the next forward passes is of arm owners[i]."""
+        ...
+
+    def only(self, arm: int) -> AbstractContextManager[None]:
+        """Inside, every row is of that arm."""
+        ...
+
+
 @dataclass(frozen=True)
 class Session:
     """A model, how its prompts are rendered, and how many rows it takes at once."""
@@ -67,10 +81,29 @@ class Session:
     template: Template
     batch: int
     on_rows: Callable[[int], object]
+    crew: Crew | None = None
+    arms: tuple[int, ...] = (0,)
+
+    def owners(self, arms: Sequence[int]) -> Owners | None:
+        """Whose rows are read next: None where there is one arm."""
+        if self.crew is None:
+            return None
+        return Owners(torch.tensor(arms, device=self.lm.device), self.crew.assign)
 
     def fits(self, tokens: int) -> bool:
         """Whether the model has positions for so many tokens."""
         return self.lm.max_positions is None or tokens <= self.lm.max_positions
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A task, its examples, what is asked about each, and how many tokens a written answer may take."""
+
+    name: str
+    task: Task
+    examples: list[Example]
+    requests: list[Request]
+    budget: int
 
 
 def evaluate(
@@ -88,41 +121,77 @@ def evaluate(
     `progress(done, total)` counts examples over all tasks. All data is read and all budgets are checked before anything
     is measured.
     """
+    for (items,) in _evaluated(lm, tasks, template, checkpoint, folder, batch, progress, None, (0,)):
+        yield from items
+
+
+def evaluate_arms(
+    crew: Crew,
+    arms: Sequence[int],
+    lm: LM,
+    tasks: Mapping[str, TaskPlugin],
+    *,
+    template: Template,
+    checkpoint: str,
+    folder: Path | None,
+    batch: int,
+    progress: Progress = lambda done, total: None,
+) -> list[list[Item]]:
+    """For each of `arms`, what `evaluate` gives for it alone; `batch` examples at once, every arm's row of each."""
+    found: list[list[Item]] = [[] for _ in arms]
+    for each in _evaluated(lm, tasks, template, checkpoint, folder, batch, progress, crew, tuple(arms)):
+        for own, items in zip(found, each, strict=True):
+            own += items
+    return found
+
+
+def _evaluated(
+    lm: LM,
+    tasks: Mapping[str, TaskPlugin],
+    template: Template,
+    checkpoint: str,
+    folder: Path | None,
+    batch: int,
+    progress: Progress,
+    crew: Crew | None,
+    arms: tuple[int, ...],
+) -> Iterator[list[Iterable[Item]]]:
+    """Task by task, the rows of each arm."""
     asked = [_ask(name, task, template, folder) for name, task in tasks_of(tasks).items()]
-    total, done = sum(len(each.examples) for each in asked), 0
+    total, done = sum(len(each.examples) for each in asked) * len(arms), 0
 
     def on_rows(count: int) -> None:
         nonlocal done
         done += count
         progress(done, total)
 
-    session = Session(lm, template, batch, on_rows)
+    session = Session(lm, template, batch, on_rows, crew, arms)
     for each in asked:
-        if talks := [request for request in each.requests if isinstance(request, Converse)]:
-            bench = Bench(folder, cache_folder() / "judges", str(lm.device))
-            yield from dialogue.items(
-                lm, template, batch, bench, each.name, each.task, each.examples, talks, checkpoint
+        if any(isinstance(request, Converse) for request in each.requests):
+            yield [_talked(session, each, arm, checkpoint, folder) for arm in arms]
+        else:
+            yield [_items(each, checkpoint, measured) for measured in _measure(session, each)]
+
+
+def _talked(session: Session, asked: Asked, arm: int, checkpoint: str, folder: Path | None) -> list[Item]:
+    """The rows of a task whose questions build on the model's own answers: an arm at a time."""
+    lm, template = session.lm, session.template
+    talks = [request for request in asked.requests if isinstance(request, Converse)]
+    bench = Bench(folder, cache_folder() / "judges", str(lm.device))
+    with nullcontext() if session.crew is None else session.crew.only(arm):
+        found = list(
+            dialogue.items(
+                lm, template, session.batch, bench, asked.name, asked.task, asked.examples, talks, checkpoint
             )
-            on_rows(len(each.examples))
-            continue
-        yield from _items(each, checkpoint, _measure(session, each))
+        )
+    session.on_rows(len(asked.examples))
+    return found
 
 
 def check(tasks: Mapping[str, TaskPlugin], template: Template, folder: Path | None) -> None:
     """Refuse what `evaluate` would refuse (missing data, too small a budget), before a model is trained for it."""
     for name, task in tasks_of(tasks).items():
         _ask(name, task, template, folder)
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A task, its examples, what is asked about each, and how many tokens a written answer may take."""
-
-    name: str
-    task: Task
-    examples: list[Example]
-    requests: list[Request]
-    budget: int
 
 
 def _ask(name: str, task: Task, template: Template, folder: Path | None) -> Asked:
@@ -134,8 +203,8 @@ def _ask(name: str, task: Task, template: Template, folder: Path | None) -> Aske
     return Asked(name, task, examples, requests, _budget(template, name, written) if written else 0)
 
 
-def _measure(session: Session, asked: Asked) -> list[Measured]:
-    """The outcome of every request; a task asks all of its questions in the same way."""
+def _measure(session: Session, asked: Asked) -> list[list[Measured]]:
+    """For each arm the outcome of every request; a task asks all of its questions in the same way."""
     generated = [request for request in asked.requests if isinstance(request, Generate)]
     chosen = [request for request in asked.requests if isinstance(request, Likelihood)]
     texts = [request for request in asked.requests if isinstance(request, Nll)]
@@ -172,13 +241,13 @@ def _budget(template: Template, name: str, requests: Sequence[Generate]) -> int:
     return required + MARGIN if given is None else given
 
 
-def _generated(session: Session, requests: Sequence[Generate], budget: int) -> list[Measured]:
+def _generated(session: Session, requests: Sequence[Generate], budget: int) -> list[list[Measured]]:
     lm, template = session.lm, session.template
     prompts = [template.prompt(request.turns, request.demonstrations) for request in requests]
 
     like = requests[0].sampling
 
-    def run(rows: list[int]) -> list[tuple[Outcome, ...]]:
+    def run(rows: list[int], owners: Owners | None) -> list[tuple[Outcome, ...]]:
         written = generate(
             lm,
             [prompts[i] for i in rows],
@@ -190,6 +259,7 @@ def _generated(session: Session, requests: Sequence[Generate], budget: int) -> l
             generator=torch.Generator().manual_seed(0),
             streams=[requests[i].sampling.key for i in rows],
             batch=len(rows) * like.samples,
+            owners=owners,
         )
         outcomes = [Generated(each.text, each.tokens, each.truncated) for each in written]
         return [tuple(outcomes[i : i + like.samples]) for i in range(0, len(outcomes), like.samples)]
@@ -197,13 +267,14 @@ def _generated(session: Session, requests: Sequence[Generate], budget: int) -> l
     return _run(session, [len(prompt) + budget for prompt in prompts], run, like.samples)
 
 
-def _chosen(session: Session, requests: Sequence[Likelihood]) -> list[Measured]:
+def _chosen(session: Session, requests: Sequence[Likelihood]) -> list[list[Measured]]:
     lm, template = session.lm, session.template
     prompts = [template.prompt(request.turns, request.demonstrations) for request in requests]
     options = [option_ids(template, request) for request in requests]
 
-    def run(rows: list[int]) -> list[tuple[Outcome, ...]]:
-        scored = label_logprobs(lm, [prompts[i] for i in rows], [options[i] for i in rows], batch=len(rows))
+    def run(rows: list[int], owners: Owners | None) -> list[tuple[Outcome, ...]]:
+        asked, answers = [prompts[i] for i in rows], [options[i] for i in rows]
+        scored = label_logprobs(lm, asked, answers, batch=len(rows), owners=owners)
         return [(Scored(tuple(each)),) for each in scored]
 
     lengths = [len(prompt) + max(map(len, ids)) for prompt, ids in zip(prompts, options, strict=True)]
@@ -228,13 +299,13 @@ def option_ids(template: Template, request: Likelihood) -> list[list[int]]:
     return ids(end=True) if nested else bare
 
 
-def _surprised(session: Session, requests: Sequence[Nll]) -> list[Measured]:
+def _surprised(session: Session, requests: Sequence[Nll]) -> list[list[Measured]]:
     lm = session.lm
     documents = [text_ids(lm, request.text) for request in requests]
     window = min(WINDOW, lm.max_positions or WINDOW)
 
-    def run(rows: list[int]) -> list[tuple[Outcome, ...]]:
-        sums = token_nll(lm, [documents[i] for i in rows], batch=len(rows), window=window)
+    def run(rows: list[int], owners: Owners | None) -> list[tuple[Outcome, ...]]:
+        sums = token_nll(lm, [documents[i] for i in rows], batch=len(rows), window=window, owners=owners)
         return [(Surprise(total, tokens),) for total, tokens in sums]
 
     return _run(session, [min(len(ids), window) for ids in documents], run)
@@ -250,21 +321,32 @@ def text_ids(lm: LM, text: str) -> list[int]:
 
 
 def _run(
-    session: Session, lengths: Sequence[int], run: Callable[[list[int]], list[tuple[Outcome, ...]]], samples: int = 1
-) -> list[Measured]:
-    """Rows that fit the model's positions go through it in batches; the others are missing."""
-    fitting = [i for i, length in enumerate(lengths) if session.fits(length)]
-    session.on_rows(len(lengths) - len(fitting))
+    session: Session,
+    lengths: Sequence[int],
+    run: Callable[[list[int], Owners | None], list[tuple[Outcome, ...]]],
+    samples: int = 1,
+) -> list[list[Measured]]:
+    """Rows that fit the model's positions go through it in batches, all arms' rows together; the others are missing.
+
+    An arm's row that fails for lack of memory is tried again with fewer others, down to alone, as it would be alone.
+    """
+    arms = session.arms
+    units = [(i, k) for i, length in enumerate(lengths) if session.fits(length) for k in range(len(arms))]
+    session.on_rows(len(lengths) * len(arms) - len(units))
+
+    def some(chosen: list[int]) -> list[tuple[Outcome, ...]]:
+        return run([units[u][0] for u in chosen], session.owners([arms[units[u][1]] for u in chosen]))
+
     answers = in_batches(
-        [lengths[i] for i in fitting],
-        max(1, session.batch // samples),
-        lambda rows: run([fitting[row] for row in rows]),
+        [lengths[i] for i, _ in units],
+        max(1, session.batch // samples) * len(arms),
+        some,
         release=_release,
         progress=session.on_rows,
     )
-    measured = [TOO_LONG] * len(lengths)
-    for i, answer in zip(fitting, answers, strict=True):
-        measured[i] = Measured(answer.value or (), None if answer.value is not None else "oom", answer.retried)
+    measured = [[TOO_LONG] * len(lengths) for _ in arms]
+    for (i, k), answer in zip(units, answers, strict=True):
+        measured[k][i] = Measured(answer.value or (), None if answer.value is not None else "oom", answer.retried)
     return measured
 
 

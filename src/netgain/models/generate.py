@@ -9,7 +9,7 @@ rows never change what is drawn.
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -35,6 +35,27 @@ class Generation:
     text: str
     truncated: bool
     tokens: int
+
+
+@dataclass(frozen=True)
+class Owners:
+    """Whose each row is, where the adapters of several arms share one network: `assign` tells it before each pass."""
+
+    of: Tensor  # (rows,) long
+    assign: Callable[[Tensor], object]
+
+    def take(self, rows: Sequence[int] | Tensor) -> "Owners":
+        """The owners of some of the rows, in that order."""
+        return Owners(self.of[torch.as_tensor(rows, dtype=torch.long, device=self.of.device)], self.assign)
+
+    def announce(self) -> None:
+        """The next forward pass holds these rows."""
+        self.assign(self.of)
+
+
+def together(rows: list[int], owners: Owners | None) -> list[int]:
+    """The same rows, those of one owner beside one another."""
+    return rows if owners is None else sorted(rows, key=lambda i: int(owners.of[i]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +123,14 @@ def generate(
     generator: torch.Generator | None = None,
     streams: Sequence[int] | None = None,
     batch: int = 32,
+    owners: Owners | None = None,
 ) -> list[Generation]:
     """`samples` answers for each prompt, prompt by prompt; `batch` rows at a time (at least one prompt's samples).
 
     An answer ends with one of `stop_ids` (with one of the model's own end tokens if none is given), or is truncated at
     `max_new_tokens` or at the model's last position. `streams` numbers the prompts' random streams (default: their
-    places), for a caller who splits its prompts over several calls with generators of the same state.
+    places), for a caller who splits its prompts over several calls with generators of the same state. `owners` says
+    whose each prompt is, where arms share the network.
     """
     if temperature > 0 and generator is None:
         raise ValueError("sampling needs a generator")
@@ -120,9 +143,10 @@ def generate(
     order = sorted(range(len(prompts)), key=lambda i: -len(prompts[i]))
     width = max(1, batch // samples)
     for start in range(0, len(order), width):
-        chosen = order[start : start + width]
+        chosen = together(order[start : start + width], owners)
         live = [row for i in chosen for row in rows[i * samples : (i + 1) * samples]]
-        _write(lm, [prompts[i] for i in chosen], live, samples, sampling, stop)
+        own = None if owners is None else owners.take(chosen)
+        _write(lm, [prompts[i] for i in chosen], live, samples, sampling, stop, own)
     return [_finished(lm, row) for row in rows]
 
 
@@ -151,13 +175,20 @@ def _finished(lm: LM, row: _Row) -> Generation:
 
 
 def _write(
-    lm: LM, prompts: list[list[int]], rows: list[_Row], samples: int, sampling: Sampling, stop: frozenset[int]
+    lm: LM,
+    prompts: list[list[int]],
+    rows: list[_Row],
+    samples: int,
+    sampling: Sampling,
+    stop: frozenset[int],
+    owners: Owners | None,
 ) -> None:
     """Fill rows (samples of each prompt, side by side) until all are finished."""
-    cache, mask, last = prefill(lm, prompts)
+    cache, mask, last = prefill(lm, prompts, owners)
     if samples > 1:
         cache.batch_repeat_interleave(samples)
         mask, last = mask.repeat_interleave(samples, 0), last.repeat_interleave(samples, 0)
+        owners = owners and Owners(owners.of.repeat_interleave(samples), owners.assign)
     positions = mask.sum(1)
     for step in itertools.count():
         tokens = sampling.choose(lm.head.logits(last), _uniform(rows, step, lm.device))
@@ -172,14 +203,19 @@ def _write(
             cache.batch_select_indices(keep)
             mask, positions, tokens = mask[keep], positions[keep], tokens[keep]
             rows = [rows[k] for k in open_rows]
+            owners = owners and owners.take(keep)
+        if owners is not None:
+            owners.announce()
         mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
         place = positions if lm.max_positions is None else positions.clamp(max=lm.max_positions - 1)
         last = lm.extend(tokens[:, None], cache, mask, place[:, None])[:, -1]
         positions = positions + 1
 
 
-def prefill(lm: LM, prompts: Sequence[list[int]]) -> tuple[DynamicCache, Tensor, Tensor]:
+def prefill(lm: LM, prompts: Sequence[list[int]], owners: Owners | None = None) -> tuple[DynamicCache, Tensor, Tensor]:
     """Read B prompts, padded on the left: (their cache, mask (B, S), the state (B, H) behind each prompt)."""
+    if owners is not None:
+        owners.announce()
     length = max(len(prompt) for prompt in prompts)
     ids = torch.full((len(prompts), length), lm.pad_id, dtype=torch.long)
     mask = torch.zeros(len(prompts), length, dtype=torch.long)

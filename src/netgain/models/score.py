@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
-from netgain.models.generate import prefill
+from netgain.models.generate import Owners, prefill, together
 from netgain.models.lm import LM, Head
 
 CHUNK = 256
@@ -41,29 +41,33 @@ def log_probs(head: Head, hidden: Tensor, source: Tensor, targets: Tensor, chunk
 
 
 @torch.no_grad()
-def label_logprobs(lm: LM, prompts: Sequence[list[int]], labels_ids: Sequence[Labels], batch: int) -> list[list[float]]:
+def label_logprobs(
+    lm: LM, prompts: Sequence[list[int]], labels_ids: Sequence[Labels], batch: int, owners: Owners | None = None
+) -> list[list[float]]:
     """For each prompt, sum_t log p(label_t | prompt, label_<t) of each of its labels; `batch` prompts a pass."""
     if any(not prompt for prompt in prompts) or any(not label for labels in labels_ids for label in labels):
         raise ValueError("a prompt and a label have at least one token each")
     order = sorted(range(len(prompts)), key=lambda i: -_tree_length(prompts[i], labels_ids[i]))
     found: dict[int, list[float]] = {}
     for start in range(0, len(order), batch):
-        rows = order[start : start + batch]
+        rows = together(order[start : start + batch], owners)
         asked = [prompts[i] for i in rows]
         labels = [labels_ids[i] for i in rows]
+        own = None if owners is None else owners.take(rows)
         width = max(_tree_length(prompt, each) for prompt, each in zip(asked, labels, strict=True))
-        score = _tree if takes_tree(lm) and width <= _window(lm) else _behind_cache
-        found.update(zip(rows, score(lm, asked, labels), strict=True))
+        score = _tree if takes_tree(lm, own) and width <= _window(lm) else _behind_cache
+        found.update(zip(rows, score(lm, asked, labels, own), strict=True))
     return [found[i] for i in range(len(prompts))]
 
 
-def takes_tree(lm: LM) -> bool:
+def takes_tree(lm: LM, owners: Owners | None = None) -> bool:
     """Whether this network honours a block mask and given positions, found out once by comparing it with the cache."""
     if lm.net not in _takes_tree:
         prompt, labels = [1, 2, 3], [[4, 5, 6], [5, 4], [6]]
+        own = None if owners is None else owners.take([0])
         _takes_tree[lm.net] = lm.takes_positions and torch.allclose(
-            torch.tensor(_tree(lm, [prompt], [labels])[0]),
-            torch.tensor(_behind_cache(lm, [prompt], [labels])[0]),
+            torch.tensor(_tree(lm, [prompt], [labels], own)[0]),
+            torch.tensor(_behind_cache(lm, [prompt], [labels], own)[0]),
             rtol=1e-4 if lm.dtype == torch.float32 else 2e-2,
         )
     return _takes_tree[lm.net]
@@ -120,8 +124,10 @@ def _plant(lm: LM, prompts: Sequence[list[int]], labels: Sequence[Labels]) -> _T
     return _Tree(*moved)
 
 
-def _tree(lm: LM, prompts: Sequence[list[int]], labels: Sequence[Labels]) -> list[list[float]]:
+def _tree(lm: LM, prompts: Sequence[list[int]], labels: Sequence[Labels], owners: Owners | None) -> list[list[float]]:
     tree = _plant(lm, prompts, labels)
+    if owners is not None:
+        owners.announce()
     hidden = lm.hidden(tree.ids, tree.mask, tree.positions).flatten(0, 1)[tree.scored]
     return _summed(labels, tree.owner, log_probs(lm.head, hidden, tree.source, tree.targets))
 
@@ -133,9 +139,11 @@ def _summed(labels: Sequence[Labels], owner: Tensor, scores: Tensor) -> list[lis
     return [[next(flat) for _ in each] for each in labels]
 
 
-def _behind_cache(lm: LM, prompts: Sequence[list[int]], labels: Sequence[Labels]) -> list[list[float]]:
+def _behind_cache(
+    lm: LM, prompts: Sequence[list[int]], labels: Sequence[Labels], owners: Owners | None
+) -> list[list[float]]:
     """The prompts once, then every label but its last token behind its own copy of the prompt's cache."""
-    cache, mask, last = prefill(lm, prompts)
+    cache, mask, last = prefill(lm, prompts, owners)
     parent = torch.tensor([i for i, each in enumerate(labels) for _ in each], device=lm.device)
     flat = [label for each in labels for label in each]
     length = max(len(label) for label in flat)
@@ -147,6 +155,8 @@ def _behind_cache(lm: LM, prompts: Sequence[list[int]], labels: Sequence[Labels]
     states = last[parent][:, None]
     if length > 1:
         cache.batch_select_indices(parent)
+        if owners is not None:
+            owners.take(parent).announce()
         seen = torch.cat([mask[parent], real[:, :-1].long()], dim=1)
         positions = mask.sum(1)[parent][:, None] + torch.arange(length - 1, device=lm.device)
         if lm.max_positions is not None:
@@ -159,7 +169,12 @@ def _behind_cache(lm: LM, prompts: Sequence[list[int]], labels: Sequence[Labels]
 
 @torch.no_grad()
 def token_nll(
-    lm: LM, documents_ids: Sequence[list[int]], batch: int, window: int, stride: int | None = None
+    lm: LM,
+    documents_ids: Sequence[list[int]],
+    batch: int,
+    window: int,
+    stride: int | None = None,
+    owners: Owners | None = None,
 ) -> list[tuple[float, int]]:
     """For each document (-sum_t log p(x_t | x_<t), number of t), over every token but the first.
 
@@ -174,6 +189,9 @@ def token_nll(
     sums = [0.0] * len(documents_ids)
     for start in range(0, len(pieces), batch):
         chosen = pieces[start : start + batch]
+        if owners is not None:
+            chosen = sorted(chosen, key=lambda piece: int(owners.of[piece[0]]))
+            owners.take([i for i, _, _ in chosen]).announce()
         for (i, _, _), value in zip(chosen, _nll(lm, chosen), strict=True):
             sums[i] += value
     return [(total, max(len(ids) - 1, 0)) for total, ids in zip(sums, documents_ids, strict=True)]

@@ -35,7 +35,7 @@ class Unpackable(UserError):
 class Routing:
     """Whose rows the next forward pass holds: equal blocks, one for each arm, unless it is told otherwise.
 
-    `owners` (rows,): the arm of each row.
+    `owners` (rows,): the arm of each row; `sole`: the arm of every row.
     """
 
     def __init__(self, arms: int) -> None:
@@ -44,6 +44,7 @@ class Routing:
         self.awake = False
         self.rows = 0
         self.owners: Tensor | None = None
+        self.sole: int | None = None
         self._masks: dict[int, Tensor] = {}
 
     def blocks(self, rows: int) -> None:
@@ -144,6 +145,9 @@ class PackedLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.routing.off:
             return self.base(x)
+        if (arm := self.routing.sole) is not None:
+            own = F.linear(F.linear(x.to(self.a.dtype), self.a[arm]), self.b[arm])
+            return (self.base(x) + own * self.scale).to(x.dtype)
         if len(x) != self.routing.rows or x.dim() != 3:
             raise Unpackable(
                 f"arms cannot be packed: a layer sees {tuple(x.shape)} where {self.routing.rows} rows went in; "
@@ -278,6 +282,15 @@ class PackedStudent:
     def assign(self, owners: Tensor) -> None:
         """Row i of the next forward passes through `lm` belongs to arm owners[i]."""
         self.routing.assign(owners)
+
+    @contextmanager
+    def only(self, arm: int) -> Iterator[None]:
+        """Inside, every row through `lm` is of that arm."""
+        self.routing.sole = arm
+        try:
+            yield
+        finally:
+            self.routing.sole = None
 
     def silence(self, arm: int) -> None:
         """Make an arm the base: what broke it must not reach rows that share a product with it."""
