@@ -134,7 +134,7 @@ FIRES: dict[str, Maker] = {
     "Truncated": lambda at: make(at, some("kl", 2, truncated=True, value=0.0)),
     "MissingValues": lambda at: make(at, some("kl", 9, value=None, reason="oom")),
     "EmptyOutputsScored": lambda at: make(at, some("kl", 4, output="", value=0.0)),
-    "LabelsNeverPredicted": lambda at: make(at, only("kl", prediction="LABEL_2")),
+    "LabelsNeverPredicted": lambda at: make(at, only("kl", prediction="LABEL_2", value=0.0)),
     "MajorityScore": lambda at: make(at, lambda a, s, i: replace(i, value=float(i.label == "no")) if a == "kl" else i),
     "ConstantAcrossArms": lambda at: make(at, lambda a, s, i: replace(i, value=float(i.label == "no"))),
     "CeilingOfArms": lambda at: make(at, lambda a, s, i: replace(i, value=float(i.item != f"q{s}"))),

@@ -43,6 +43,12 @@ def test_few_seeds_have_a_floor_that_items_cannot_lower() -> None:
     assert power_table(500, 0.1, 10).floor < made.floor
 
 
+def test_more_items_never_detect_less() -> None:
+    made = [recipe for _, _, recipe in power_table(500, 0.1, 3).by_size if recipe is not None]
+    assert made == sorted(made, reverse=True)
+    assert len(set(made)) > 3
+
+
 def test_a_difference_larger_than_what_changes_cannot_occur() -> None:
     row = power_table(500, 0.05, effects=(0.1,)).rows[0]
     assert row.items_needed is None

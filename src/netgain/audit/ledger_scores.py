@@ -151,8 +151,9 @@ class SingleSeed(LedgerRule):
             """
         ).fetchall()
         for study, arms in rows:
+            many = "1 trained arm has" if len(arms) == 1 else f"{len(arms)} trained arms have"
             yield self.finding(
-                f"{study + ': ' if study else ''}{len(arms)} trained arms have one seed ({listed(arms)}).",
+                f"{study + ': ' if study else ''}{many} one seed ({listed(arms)}).",
                 cell=arms[0],
                 arms=arms,
             )

@@ -1,6 +1,7 @@
 """What an audit found, for people, for programs (JSON) and for code hosts (SARIF 2.1.0)."""
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -75,19 +76,22 @@ class Report:
         }
 
     def render(self, console: "Console") -> None:
-        """Every finding in three lines: what and where, the numbers, what to do."""
+        """Each defect once: what it is, every place with its numbers, what to do."""
         from rich.markup import escape
+        from rich.padding import Padding
 
         for name in self.files:
             mine = [f for f in self.findings if f.where.file == name]
             if mine:
                 console.print(f"[bold]{escape(name)}[/bold]")
-            for found in mine:
-                line = f"line {found.where.line}" if found.where.line else found.where.table
-                head = f"[{_COLOUR[found.severity]}]{found.code} {found.severity}[/] {escape(found.title)}"
-                console.print(f"  {head}  [dim]{escape(line)}[/dim]")
-                console.print(f"    {escape(found.evidence)}")
-                console.print(f"    [green]fix:[/green] {escape(found.fix)}")
+            for same in _alike(mine):
+                first = same[0]
+                head = f"[{_COLOUR[first.severity]}]{first.code} {first.severity}[/] {escape(first.title)}"
+                console.print(Padding(head, (0, 0, 0, 2), expand=False))
+                for found in same:
+                    line = f"[dim]line {found.where.line}:[/dim] " if found.where.line else ""
+                    console.print(Padding(line + escape(found.evidence), (0, 0, 0, 4), expand=False))
+                console.print(Padding(f"[green]fix:[/green] {escape(first.fix)}", (0, 0, 0, 4), expand=False))
             if mine:
                 console.print()
         console.print(self.summary())
@@ -97,6 +101,14 @@ class Report:
         counts = ", ".join(_plural(n, word) for word, n in self.counts.items())
         silenced = f" ({len(self.silenced)} silenced)" if self.silenced else ""
         return f"{_plural(len(self.files), 'file')}, {_plural(len(self.checked), 'rule')}: {counts}{silenced}."
+
+
+def _alike(findings: Iterable[Finding]) -> list[list[Finding]]:
+    """Findings of one rule, severity and fix together, in the order of the first."""
+    groups: dict[tuple[str, Severity, str], list[Finding]] = {}
+    for found in findings:
+        groups.setdefault((found.code, found.severity, found.fix), []).append(found)
+    return list(groups.values())
 
 
 def _plural(n: int, word: str) -> str:

@@ -103,7 +103,8 @@ def blocks(text: str) -> Blocks:
     text, flat = unflattened(text)
     found = Blocks([], [], [], [], [])
     if damaged:
-        what = f"{damaged} runs of characters were decoded with the wrong code page (UTF-8 read as another)"
+        some = "1 run of characters was" if damaged == 1 else f"{damaged} runs of characters were"
+        what = f"{some} decoded with the wrong code page (UTF-8 read as another)"
         found.problems.append(Problem("encoding", 1, what))
     if flat:
         found.problems.append(Problem("flattened", 1, "the whole document stands on one line; its newlines were lost"))

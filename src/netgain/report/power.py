@@ -1,7 +1,7 @@
 """`netgain power`: what an evaluation of this size can and cannot detect, before it is run, as a table and a curve."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -165,7 +165,7 @@ def power_table(
         recipe_mde=recipe_mde,
         floor=floor_of(plan.spread, seeds, level, power) if seeds > 1 else None,
         margin=(t_quantile(level, plan.df) + t_quantile(power, plan.df)) * plan.se,
-        by_size=tuple(plan.size(size) for size in sorted({*SIZES, n})),
+        by_size=tuple(plan.sizes(sorted({*SIZES, n}))),
         curve=tuple((effect, chance(effect, plan.se, plan.df, level)) for effect in grid),
     )
 
@@ -210,10 +210,18 @@ class Plan:
             exaggeration(effect, self.se, level=self.level),
         )
 
-    def size(self, n: int) -> tuple[int, float, float | None]:
-        recipe = self.recipe_mde(n)
-        one = mde_binary(n, self.discordance, level=self.level, power=self.power)
-        return n, one.mde, None if recipe is None else recipe.mde
+    def sizes(self, counts: Sequence[int]) -> Iterator[tuple[int, float, float | None]]:
+        """(n, MDE of one seed, MDE of the recipe) for ascending n.
+
+        As n grows the degrees of freedom shrink to S - 1; whoever has more items may use fewer, so the recipe's MDE is
+        the least so far.
+        """
+        least = math.inf
+        for n in counts:
+            recipe = self.recipe_mde(n)
+            least = least if recipe is None else min(least, recipe.mde)
+            one = mde_binary(n, self.discordance, level=self.level, power=self.power)
+            yield n, one.mde, None if recipe is None else least
 
 
 def floor_of(spread: Spread, seeds: int, level: float, power: float) -> float:
