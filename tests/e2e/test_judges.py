@@ -6,8 +6,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
+
+from netgain.ledger.store import Ledger
+from netgain.report.frame import Frame
+from netgain.report.kept import benchmarks, flipped, judged
+from netgain.spec.load import load
+from netgain.spec.study import planned
 
 STUDY = """
 name: chat
@@ -68,9 +75,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def sig_of(folder: Path, arm: str) -> str:
+    (sig,) = (each.sig for each in planned(load(folder / "study.yaml")) if each.arm == arm)
+    return sig
+
+
 def rows(folder: Path, arm: str) -> list[dict]:
-    plan = json.loads(netgain("plan", folder / "study.yaml", "--ledger", folder / "ledger", "--json"))
-    (sig,) = (run["sig"] for run in plan["runs"] if run["arm"] == arm)
+    sig = sig_of(folder, arm)
     return pq.read_table(folder / "ledger" / "runs" / sig / "items.parquet").to_pylist()
 
 
@@ -100,9 +111,7 @@ def test_none_of_the_adapter_is_the_base_and_half_of_it_is_neither(folder: Path)
 
 
 def test_the_stop_rule_ended_what_was_lost_and_kept_what_was_not(folder: Path) -> None:
-    plan = json.loads(netgain("plan", folder / "study.yaml", "--ledger", folder / "ledger", "--json"))
-    (sig,) = (run["sig"] for run in plan["runs"] if run["arm"] == "sft")
-    run = folder / "ledger" / "runs" / sig
+    run = folder / "ledger" / "runs" / sig_of(folder, "sft")
     metrics = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     looks = [row for row in metrics if row.get("event") == "retain"]
     steps = json.loads((run / "record.json").read_text())["steps"]
@@ -130,3 +139,31 @@ def test_report_and_audit_read_it(folder: Path) -> None:
         [sys.executable, "-m", "netgain", "audit", str(folder / "ledger")], capture_output=True, text=True, check=False
     )
     assert said.returncode in (0, 1), said.stderr
+
+
+def test_what_lies_beneath_the_verdict_can_be_asked_for(folder: Path) -> None:
+    study = load(folder / "study.yaml")
+    frame = Frame(study, Ledger(folder / "ledger"))
+    made = judged(frame, "sft", "base", "chat", "reward")
+    assert made is not None
+    assert [each.name for each in made.categories] == ["stem", "writing"]
+    assert [each.n for each in made.categories] == [2, 4]
+    tuned, base = by_item(folder, "sft", "final", "reward"), by_item(folder, "base", "base", "reward")
+    expected = np.mean([1 / (1 + np.exp(base[item] - tuned[item])) for item in base])
+    assert made.win_rate.estimate == pytest.approx(expected)
+    found = flipped(frame, "sft", "base", "chat", "finished")
+    assert found is not None
+    tuned, base = by_item(folder, "sft", "final", "finished"), by_item(folder, "base", "base", "finished")
+    lost = {item for item, value in base.items() if value == 1 and tuned[item] == 0}
+    assert found.flips.lost.estimate == pytest.approx(len(lost) / 6)
+    assert {each.item for each in found.lost} <= lost
+    assert len(found.lost) == min(3, len(lost))
+    assert list(benchmarks(study, frame)) == [], "neither retention metric here is right or wrong"
+
+
+def by_item(folder: Path, arm: str, checkpoint: str, metric: str) -> dict[str, float]:
+    return {
+        row["item"]: row["value"]
+        for row in rows(folder, arm)
+        if row["metric"] == metric and row["checkpoint"] == checkpoint
+    }
