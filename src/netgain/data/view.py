@@ -95,7 +95,8 @@ class Autoregressive:
             ids[i, :n] = torch.tensor(row.ids)
             attention[i, :n] = True
             supervised[i, :n] = torch.tensor(row.supervised)
-            content[i, :n] = torch.tensor(row.content)
+            places = supervised[i].nonzero()[:, 0]
+            content[i, places[row.lead : len(places) - row.end]] = True
         _check_mask(batch, supervised, attention)
         scored = torch.zeros_like(supervised)
         scored[:, :-1] = supervised[:, 1:]
