@@ -1,6 +1,8 @@
 """A reward model is read as it is: its own template, its raw logit, one conversation at a time or many."""
 
 import json
+import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -180,3 +182,14 @@ def test_a_score_map_that_turns_back_is_found() -> None:
     assert found[0] < found[2]
     assert found[1] > found[3]
     assert fold([(r, max(1.0, min(10.0, 5 + r))) for r in grid]) is None
+
+
+def test_a_plan_with_judges_loads_no_torch() -> None:
+    code = (
+        "import sys\n"
+        "from netgain.spec.plugin import JudgePlugin\n"
+        "kinds = JudgePlugin.kinds()\n"
+        "[JudgePlugin.resolve(kind) for kind in kinds]\n"
+        "sys.exit('torch' in sys.modules or set(kinds) != {'endpoint', 'overlap', 'reward'})\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -91,6 +91,7 @@ def test_a_stop_rule_that_is_never_evaluated_is_refused(tmp_path: Path) -> None:
     assert study(tmp_path, LONG.replace("vary:", STOP)).base.stop is not None
     for old, new, said in [
         ("every: 5", "every: 20", "never within 20"),
+        ("metric: accuracy, margin", "metric: accurate, margin", 'gives no item a "accurate"'),
         ("task: sentiment, metric: accuracy, margin", "task: sentimant, metric: accuracy, margin", "Did you mean"),
     ]:
         with pytest.raises(UserError, match=said):

@@ -290,6 +290,10 @@ class Run(Frozen):
         rule = self.stop
         if rule is not None and rule.task not in self.tasks:
             raise SpecError(f'"{rule.task}" is no task.{did_you_mean(rule.task, set(self.tasks))}', "stop", "task")
+        metrics: tuple[str, ...] = () if rule is None else getattr(self.tasks[rule.task], "item_metrics", ())
+        if rule is not None and metrics and rule.metric not in metrics:
+            message = f'task {rule.task} gives no item a "{rule.metric}"; it gives {", ".join(metrics)}'
+            raise SpecError(message, "stop", "metric")
         if rule is not None and self.method.learns and rule.looks(self.optim.steps) == 0:
             message = f"is due every {rule.every} steps, so never within {self.optim.steps}; look earlier"
             raise SpecError(message, "stop", "every")
