@@ -283,6 +283,28 @@ def test_a_fake_answer_is_a_value_and_no_more(box: Sandbox) -> None:
     assert "is no plain value" in ruling.why
 
 
+def test_a_program_that_writes_all_its_answers_ahead_names_only_what_was_asked_for(box: Sandbox) -> None:
+    """It offers the gold value and the helper too; a number it may return, and that is all."""
+    source = (
+        "import io, os, pickle, struct, time\n"
+        "class Reference: pass\n"
+        "class Packer(pickle.Pickler):\n"
+        "    def persistent_id(self, value): return 0 if isinstance(value, Reference) else None\n"
+        "def say(*message):\n"
+        "    file = io.BytesIO()\n"
+        "    Packer(file, 5).dump(message)\n"
+        "    data = file.getvalue()\n"
+        "    for n in range(3, 64):\n"
+        "        try: os.write(n, struct.pack('>I', len(data)) + data)\n"
+        "        except OSError: pass\n"
+        "names = {'f': ('value', Reference()), 'gold': ('value', 0), 'abs': ('value', 0)}\n"
+        "say('value', None, ())\nsay('value', names, ())\nsay('value', 0, ())\nsay('value', 0, ())\ntime.sleep(60)"
+    )
+    program = Program(source, ("assert f() == 0 and abs(gold) == 42", "assert f() == gold"), "gold = 42", ("f",))
+    found = box.run(program, HURRIED)
+    assert [ruling.verdict for ruling in found] == ["passed", "failed"], found
+
+
 # -- what honest programs may do ---------------------------------------------------------------------------------------
 
 HONEST = """

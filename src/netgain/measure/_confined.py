@@ -396,10 +396,13 @@ class Tests:
     def borrowed(self, codes: list[CodeType], namespace: dict[str, Any]) -> dict[str, Any]:
         """Of the program: the named entry points, and other names that the tests use and nobody else defines."""
         used = {name for code in codes for name in _used(code)}
-        open_names = {name for name in used if name not in namespace and not hasattr(builtins, name)}
-        found = self.ask("names", sorted(open_names | set(self.job["entry"])))
+        asked = {name for name in used if name not in namespace and not hasattr(builtins, name)} | set(
+            self.job["entry"]
+        )
+        found = self.ask("names", sorted(asked))
         taken: dict[str, Any] = {}
-        for name, (kind, value) in found.items():
+        for name in asked & set(found):
+            kind, value = found[name]
             if kind == "value":
                 taken[name] = value
             elif value in sys.stdlib_module_names:

@@ -38,7 +38,8 @@ LONGEST = 1 << 16
 """Bytes of a report; most are a few hundred."""
 SYSTEM = ("/usr", "/lib", "/lib32", "/lib64")
 NOBODY = 65534
-SETTINGS = {"PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8", "PATH": "/usr/bin"}
+PREFIX = os.path.realpath(sys.base_prefix)
+SETTINGS = {"PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8", "PATH": "/usr/bin", "LD_LIBRARY_PATH": f"{PREFIX}/lib"}
 INSTALL = "install it with `apt-get install bubblewrap`"
 
 
@@ -132,9 +133,8 @@ def visible() -> tuple[list[str], list[tuple[str, str]]]:
     """(folders, links as (target, name)) of the sandbox: the system's libraries and the interpreter."""
     folders = [folder for folder in SYSTEM if Path(folder).is_dir() and not Path(folder).is_symlink()]
     links = [(os.readlink(folder), folder) for folder in SYSTEM if Path(folder).is_symlink()]
-    prefix = os.path.realpath(sys.base_prefix)
-    if not any(Path(prefix).is_relative_to(folder) for folder in folders):
-        folders.append(prefix)
+    if not any(Path(PREFIX).is_relative_to(folder) for folder in folders):
+        folders.append(PREFIX)
     return folders, links
 
 
@@ -146,7 +146,7 @@ def _source(name: str) -> str:
 # -- one program and its tests -----------------------------------------------------------------------------------------
 
 
-class Broken(Exception):
+class Broken(UserError):
     """The sandbox itself did not come up; what it said."""
 
 
@@ -195,7 +195,7 @@ class _Trial:
                 case {"state": "unloadable", "verdict": verdict, "why": why}:
                     return self._rest(rulings, False, Ruling(verdict, why))
                 case _ if not begun:
-                    raise Broken(judge.said() or program.said() or "no interpreter started")
+                    raise Broken(f"sandbox: {judge.said() or program.said() or 'no interpreter started'}")
                 case {"state": "gone"}:
                     return self._rest(rulings, loaded, program.ruling())
                 case {"state": "late"}:
@@ -315,7 +315,7 @@ def why_not(sandbox: Sandbox) -> str | None:
     try:
         rulings = sandbox.run(PROBE, Limits(seconds=START))
     except Broken as error:
-        return f"{sandbox.backend}: {error}"
+        return f"{sandbox.backend}: {str(error).removeprefix('sandbox: ')}"
     if [ruling.verdict for ruling in rulings] == ["passed", "forbidden", "passed"]:
         return None
     return f"{sandbox.backend}: it does not confine ({', '.join(ruling.why or ruling.verdict for ruling in rulings)})"
