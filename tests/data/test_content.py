@@ -8,9 +8,10 @@ from netgain.data.chat import Encoded, Template
 from netgain.data.source import Example, Turn
 from netgain.data.view import Autoregressive
 from netgain.models import embedded
+from netgain.models.embedded import smollm2
 from netgain.models.tiny import byte_tokenizer
 
-SMOLLM2 = pytest.param("smollm2", marks=pytest.mark.skipif(embedded.smollm2.packaged() is None, reason="not installed"))
+SMOLLM2 = pytest.param("smollm2", marks=pytest.mark.skipif(smollm2.packaged() is None, reason="not installed"))
 
 
 def own_text(template: Template, answer: str) -> str:
