@@ -1,6 +1,8 @@
 """The HTML report: self-contained, inert whatever a model wrote, every number bound, small at any size."""
 
+import importlib
 import re
+import sys
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -82,6 +84,18 @@ def test_the_sections_stand_in_the_order_that_was_asked(page: str) -> None:
     assert [name for name in found if name in order] == order
     assert found[-2:] == ["cost", "provenance"]
     assert [section.name for section in sections() if section.name in found] == found
+
+
+def test_a_study_adds_a_section_by_adding_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own_section.py").write_text(
+        'PLACE, TITLE = 710, "Our own"\n\ndef section(page):\n    yield page.paragraph(page.report.study.name + "!")\n',
+        encoding="utf-8",
+    )
+    package = importlib.import_module("netgain.report.sections")
+    monkeypatch.setattr(package, "__path__", [*package.__path__, str(tmp_path)])
+    page = made(tmp_path / "ledger")
+    sys.modules.pop("netgain.report.sections.own_section")
+    assert '<section id="own_section"><h2>Our own</h2><p>drawn!</p></section><section id="explorer">' in page
 
 
 def test_every_number_is_bound_to_what_it_rests_on(page: str) -> None:

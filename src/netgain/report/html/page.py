@@ -153,7 +153,7 @@ def sections() -> list[Section]:
     """Every section file, in the order of its place."""
     package = importlib.import_module("netgain.report.sections")
     found: list[Section] = []
-    for file in Path(str(package.__file__)).parent.glob("*.py"):
+    for file in (file for folder in package.__path__ for file in Path(folder).glob("*.py")):
         if not file.stem.startswith("_"):
             module = importlib.import_module(f"{package.__name__}.{file.stem}")
             found.append(Section(file.stem, module.PLACE, module.TITLE, module.section))

@@ -29,7 +29,8 @@
   const place = (target) => {
     const box = target.getBoundingClientRect();
     const wide = document.documentElement.clientWidth;
-    const left = Math.max(12, Math.min(box.left, wide - tip.offsetWidth - 12));
+    const middle = box.left + (target.matches(".mark") ? (box.width - tip.offsetWidth) / 2 : 0);
+    const left = Math.max(12, Math.min(middle, wide - tip.offsetWidth - 12));
     const below = box.bottom + 8 + tip.offsetHeight < window.innerHeight || box.top < tip.offsetHeight + 8;
     tip.style.left = left + window.scrollX + "px";
     tip.style.top = (below ? box.bottom + 8 : box.top - tip.offsetHeight - 8) + window.scrollY + "px";
