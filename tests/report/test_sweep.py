@@ -129,3 +129,16 @@ def test_the_true_best_is_among_the_winners() -> None:
         for rng in map(np.random.default_rng, range(60))
     )
     assert held >= 55
+
+
+@pytest.mark.parametrize("right", [0.0, 1.0, 0.7, 1 / 3])
+def test_levels_that_answer_alike_show_nothing(right: float) -> None:
+    """Rounding in the means must not become a trend, nor a certainty that the levels are equal."""
+    rng = np.random.default_rng(0)
+    same = np.broadcast_to((rng.random((2, 48)) < right) * right, (8, 2, 48))
+    levels = Levels(tuple(map(str, LEVELS)), np.array([symlog(v) for v in LEVELS]), same)
+    assert trend(levels).word == "no trend seen"
+    found = sensitivity(levels, rng=rng)
+    assert found.word == "cannot be told from flat"
+    assert found.estimate == 0
+    assert winners(levels, draws=200, rng=rng).names == levels.names

@@ -54,9 +54,14 @@ class Levels:
         return np.full(n, 1 / n) if self.weights is None else self.weights / self.weights.sum()
 
     def combined(self, coefficients: Floats) -> Pivot:
-        """sum_l c_l y_l with its interval: of the recipe where there are seeds, else of these checkpoints."""
-        values = np.tensordot(coefficients, self.values, axes=1)
+        """sum_l c_l y_l (sum_l c_l = 0) with its interval: the recipe's where there are seeds, else the checkpoints'.
+
+        Levels that answer every item alike give the interval of any two of them: equal so far is not equal for ever.
+        """
+        values = np.tensordot(coefficients, self.values - self.values[0], axes=1)
         nothing = np.zeros((1, values.shape[1]))
+        if not values.any():
+            values, nothing = self.values[-1], self.values[0]
         asked = {"weights": self.weights, "clusters": self.clusters, "binary": False, "level": self.level}
         return recipe(values, nothing, **asked) or checkpoint(values, nothing, **asked)
 
@@ -155,10 +160,10 @@ def sensitivity(levels: Levels, *, draws: int = 2_000, rng: np.random.Generator)
             shift = shift + pulls @ (of_seeds - means[:, None]).T
         found.append(np.ptp(shift @ hat.T, axis=1))
     moved = np.concatenate(found)
-    df = levels.combined(slope_weights(levels.x)).df
-    tail = 0.5 + levels.level / 2
-    half = float(np.quantile(moved, levels.level)) * t_quantile(tail, df) / normal_quantile(tail)
-    range_ = float(np.ptp(hat @ means))
+    slope, tail = levels.combined(slope_weights(levels.x)), 0.5 + levels.level / 2
+    half = float(np.quantile(moved, levels.level)) * t_quantile(tail, slope.df) / normal_quantile(tail)
+    half = max(half, (slope.high - slope.low) / 2)
+    range_ = float(np.ptp(hat @ (means - means[0])))
     return Sensitivity(
         "range of the smooth curve",
         range_,
@@ -226,4 +231,3 @@ def macro(parts: Sequence[Pivot], *, apart: bool, what: str = "macro average") -
         scale=parts[0].scale if len({each.scale for each in parts}) == 1 else "change",
         seeds=min(seeds) if len(seeds) == count else None,
     )
-
