@@ -299,6 +299,12 @@ class Run(Frozen):
             raise SpecError(message, "stop", "every")
         return self
 
+    @field_validator("tasks", "objective", "references", mode="before")
+    @classmethod
+    def _without_null(cls, value: Any) -> Any:
+        """A name that an arm or a scale sets to null is not there."""
+        return {name: each for name, each in value.items() if each is not None} if isinstance(value, dict) else value
+
     @field_validator("tasks", "objective", "references")
     @classmethod
     def _plain_names(cls, value: dict[str, Any]) -> dict[str, Any]:
@@ -330,6 +336,8 @@ class Runtime(Frozen):
     a backward pass a term.
     `teacher_dtype` is how a reference's numbers are kept on disk. float32 loses nothing; bfloat16 halves the size and
     keeps three digits of each, so results differ in about the third digit of the distillation term.
+    `pack` arms that share all but objective and optimiser train and are measured together: as many as memory allows,
+    that many, or none.
     """
 
     device: str = "auto"
@@ -341,3 +349,4 @@ class Runtime(Frozen):
     probe_every: PositiveInt | None = None
     teacher_dtype: Literal["float32", "bfloat16"] = "float32"
     checkpoint_seconds: float = Field(default=30.0, ge=0)
+    pack: Literal["auto", "off"] | PositiveInt = "auto"
