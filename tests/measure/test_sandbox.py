@@ -2,6 +2,8 @@
 
 import os
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -394,6 +396,22 @@ def test_interrupting_a_run_leaves_nothing_behind(box: Sandbox) -> None:
 
 def interrupt(*_: object) -> list[Ruling]:
     raise KeyboardInterrupt
+
+
+def test_killing_who_runs_it_kills_the_sandbox(box: Sandbox) -> None:
+    before = bare_interpreters()
+    code = (
+        "from netgain.measure.sandbox import Limits, Program, Sandbox\n"
+        f"box = Sandbox({box.backend!r}, {box.bubblewrap!r})\n"
+        "box.run(Program('import time\\ntime.sleep(600)', ('f()',)), Limits(seconds=600))"
+    )
+    runner = subprocess.Popen([sys.executable, "-c", code])
+    until = time.monotonic() + 60
+    while len(bare_interpreters() - before) < 2 and time.monotonic() < until:
+        time.sleep(0.02)
+    assert len(bare_interpreters() - before) >= 2
+    runner.kill()
+    runner.wait()  # the fixture looks for what is left
 
 
 def test_without_a_sandbox_nothing_is_run_and_the_reasons_are_said(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ read-only, and nothing else; user nobody without capabilities. What the command 
 import ctypes
 import json
 import os
+import select
 import signal
 import sys
 
@@ -75,14 +76,29 @@ def leave(folders: list[str], links: list[tuple[str, str]]) -> None:
     mount("none", "/", None, REMOUNT | BIND | READ_ONLY | NO_SUID | NO_DEVICES)
 
 
+def die_with_parent() -> None:
+    """Be killed when the process that started this one is."""
+    checked("prctl", libc.prctl(1, signal.SIGKILL, 0, 0, 0))
+
+
 def main() -> None:
-    """argv[1] is JSON: folders, links, command. The exit status is the command's, 128 + n when signal n ended it."""
+    """argv[1] is JSON: parent, folders, links, command. Exit with the command's status, 128 + n after signal n.
+
+    A parent that ended before its death could be a signal is looked for once more, on either side of the fork.
+    """
     asked = json.loads(sys.argv[1])
     leave(asked["folders"], asked["links"])
+    die_with_parent()
+    if os.getppid() != asked["parent"]:
+        sys.exit(125)
+    alive, held = os.pipe()
     child = os.fork()
     if child == 0:
-        libc.prctl(1, signal.SIGKILL, 0, 0, 0)
-        libc.prctl(38, 1, 0, 0, 0)
+        os.close(held)
+        die_with_parent()
+        if select.select([alive], [], [], 0)[0]:
+            os._exit(125)
+        checked("no_new_privs", libc.prctl(38, 1, 0, 0, 0))
         os.execve(asked["command"][0], asked["command"], dict(os.environ))
     _, status = os.waitpid(child, 0)
     code = os.waitstatus_to_exitcode(status)

@@ -111,7 +111,7 @@ class Sandbox:
         """The command line that runs `command` confined."""
         folders, links = visible()
         if self.backend == "namespaces":
-            asked = json.dumps({"folders": folders, "links": links, "command": list(command)})
+            asked = json.dumps({"parent": os.getpid(), "folders": folders, "links": links, "command": list(command)})
             return [*python(), _source("_namespaces.py"), asked]
         words = [
             self.bubblewrap, "--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts",
