@@ -108,9 +108,9 @@ def test_a_resumed_run_continues_with_the_weights_it_had(
     steps = train(first)
     for _ in range(5):
         next(steps)
-    checkpoint.save(first, tmp_path / "state.safetensors")
+    checkpoint.save(first, [tmp_path / "state.safetensors"])
     second = trained(make, model, weight)
-    checkpoint.load(second, tmp_path / "state.safetensors")
+    checkpoint.load(second, [tmp_path / "state.safetensors"])
     assert [record.arms for record in train(second)] == expected[5:]
     weights = [arms[0].terms["kd"][1] for arms in expected if arms[0]]
     assert len(set(weights)) > 3

@@ -1,0 +1,297 @@
+"""What CE + lambda * D(base, tuned) costs with a frozen head of many words, against full logits, TRL and Liger.
+
+    python bench/linear_loss.py [--divergence forward|reverse|js] [--rows B] [--length T] [--hidden H] [--layers L]
+                                [--vocab V] [--chunk C] [--rounds N] [--threads N] [--dtype float32|bfloat16]
+
+One step is the tuned body forward, the base body forward, the loss, and backward to the adapters; half of the
+positions are supervised. `cached` reads the base from memory instead, as a run does that keeps its teacher on disk,
+and `plain` is cross-entropy alone. The variants take turns in one process, so that whatever else the machine does hits
+all of them; peak memory above the loaded model is measured in a process for each. TRL's chunked kernels and Liger's
+torch path are measured when they are installed beside netgain.
+"""
+
+import argparse
+import importlib.util
+import json
+import multiprocessing
+import resource
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from netgain.adapters.lora import Lora
+from netgain.data.view import View
+from netgain.models.lm import LM
+from netgain.models.load import load
+from netgain.objectives.linear import soft_statistic
+from netgain.objectives.objective import Objective
+from netgain.objectives.selection import Selection, select
+from netgain.objectives.term import Reading, Term
+from netgain.objectives.terms.ce import Ce
+from netgain.objectives.terms.js import Js
+from netgain.objectives.terms.kl import Kl
+from netgain.objectives.terms.reverse_kl import ReverseKl
+from netgain.spec.identity import torch_stream
+from netgain.spec.run import ModelSpec, Weighted
+from netgain.training.arms import Solo, base_reference
+
+WEIGHT = 0.3
+TERMS: dict[str, Callable[[], Term]] = {"forward": Kl, "reverse": ReverseKl, "js": Js}
+BETA = {"forward": 0.0, "reverse": 1.0, "js": 0.5}
+TARGETS = {"forward": 0.20, "reverse": 0.40, "js": 0.40}
+
+
+@dataclass
+class Bench:
+    """The model with its adapter, one View, and what is asked."""
+
+    asked: argparse.Namespace
+    lm: LM
+    student: Solo
+    view: View
+
+    def tuned(self) -> Tensor:
+        return self.lm.hidden(self.view)
+
+    def base(self) -> Tensor:
+        with torch.no_grad(), self.student.off():
+            return self.lm.hidden(self.view)
+
+    def finish(self, loss: Tensor) -> float:
+        loss.backward()
+        self.student.zero_grad()
+        return float(loss.detach())
+
+
+def made(asked: argparse.Namespace) -> Bench:
+    """A random Qwen3 whose adapter has moved, and rows of which the second half is supervised."""
+    torch.manual_seed(0)
+    torch.set_num_threads(asked.threads)
+    config = {
+        "hidden_size": asked.hidden,
+        "intermediate_size": 3 * asked.hidden,
+        "num_hidden_layers": asked.layers,
+        "num_attention_heads": asked.hidden // 64,
+        "num_key_value_heads": max(1, asked.hidden // 128),
+        "head_dim": 64,
+        "vocab_size": asked.vocab,
+    }
+    lm = load(ModelSpec(id="config:qwen3", config=config, dtype=asked.dtype))
+    adapter = Lora(r=8, alpha=16).attach(lm, torch_stream(0, "init"))
+    adapter.set_state({n: t + 0.02 * torch.randn_like(t) for n, t in adapter.state().items()})
+    b, t = asked.rows, asked.length
+    ids = torch.randint(4, asked.vocab, (b, t))
+    scored = torch.zeros(b, t, dtype=torch.bool)
+    scored[:, t // 2 - 1 : -1] = True
+    targets = ids[:, 1:][scored[:, :-1]]
+    n = len(targets)
+    view = View(
+        ids, torch.ones(b, t, dtype=torch.bool), scored, targets, torch.ones(n), scored.nonzero()[:, 0],
+        scored.sum(1).float(), torch.ones(n, dtype=torch.bool), torch.full((b,), -1), True,
+    )  # fmt: skip
+    return Bench(asked, lm, Solo(adapter), view)
+
+
+Step = Callable[[], float]
+
+
+def ours(bench: Bench, *, term: bool, cached: bool) -> Step:
+    """netgain's objective; with `cached` the base is remembered."""
+    parts = {"ce": Weighted(term=Ce())}
+    if term:
+        parts["anchor"] = Weighted(term=TERMS[bench.asked.divergence](), weight=WEIGHT)
+    objective = Objective([parts])
+    active = objective.active([0.0])
+    tokens: Selection = select(bench.view, ["all"], 0, 0)
+    read = base_reference(bench.student)
+
+    @torch.no_grad()
+    def remembered() -> Reading:
+        reading = read(bench.view)
+        if bench.asked.divergence != "forward" or reading.hidden is None:
+            return reading
+        mean, constant, _ = soft_statistic(reading.hidden, reading.head, bench.lm.head, bench.asked.chunk)
+        return Reading(None, reading.head, mean, constant)
+
+    kept = {"base": remembered()} if term and cached else {}
+
+    def step() -> float:
+        with torch.no_grad():
+            references = kept or ({"base": read(bench.view)} if term else {})
+        loss = objective(
+            active, bench.student.states(bench.view), bench.lm.head, bench.view.targets, tokens,
+            references=references, chunk=bench.asked.chunk,
+        )  # fmt: skip
+        return bench.finish(loss.arms.sum())
+
+    return step
+
+
+def divergence(kind: str, zs: Tensor, zt: Tensor) -> Tensor:
+    """(n,) from full logits, as one writes it."""
+    q, p = F.log_softmax(zs.float(), -1), F.log_softmax(zt.float(), -1)
+    if kind == "forward":
+        return F.kl_div(q, p, reduction="none", log_target=True).sum(-1)
+    if kind == "reverse":
+        return F.kl_div(p, q, reduction="none", log_target=True).sum(-1)
+    m = torch.logsumexp(torch.stack([q, p]), 0) - torch.log(torch.tensor(2.0))
+    both = (F.kl_div(m, x, reduction="none", log_target=True).sum(-1) for x in (q, p))
+    return 0.5 * sum(both, torch.zeros(len(q)))
+
+
+def naive(bench: Bench, *, everywhere: bool) -> Step:
+    """Full logits of both models: at every position as a trainer makes them, or at the supervised ones only."""
+
+    def step() -> float:
+        tuned, base, scored = bench.tuned(), bench.base(), bench.view.scored
+        if everywhere:
+            zs, zt = bench.lm.head.logits(tuned)[scored], bench.lm.head.logits(base)[scored]
+        else:
+            zs, zt = bench.lm.head.logits(tuned[scored]), bench.lm.head.logits(base[scored])
+        ce = F.cross_entropy(zs.float(), bench.view.targets)
+        return bench.finish(ce + WEIGHT * divergence(bench.asked.divergence, zs, zt).mean())
+
+    return step
+
+
+def naive_plain(bench: Bench) -> Step:
+    """Cross-entropy of full logits at every position."""
+
+    def step() -> float:
+        z = bench.lm.head.logits(bench.tuned())[bench.view.scored]
+        return bench.finish(F.cross_entropy(z.float(), bench.view.targets))
+
+    return step
+
+
+def trl(bench: Bench) -> Step:
+    """TRL's chunked log-probabilities and divergence, on the supervised positions."""
+    from trl.kernels.chunked_divergence import ChunkedDivergenceFunction  # pyright: ignore[reportMissingImports]
+    from trl.kernels.chunked_logprob import ChunkedLogProbFunction  # pyright: ignore[reportMissingImports]
+
+    beta = BETA[bench.asked.divergence]
+
+    def step() -> float:
+        h, t, w = bench.tuned()[bench.view.scored], bench.base()[bench.view.scored], bench.lm.head.weight
+        y = bench.view.targets
+        logp: Any = ChunkedLogProbFunction.apply(h, w, None, y, 1.0, 32768, None, 1.0, ("log_probs",))
+        apart: Any = ChunkedDivergenceFunction.apply(h, w, None, t, w, None, beta)
+        return bench.finish(WEIGHT * apart[0].mean() - logp[0].mean())
+
+    return step
+
+
+def liger(bench: Bench) -> Step:
+    """Liger's chunked head and Jensen-Shannon loss without compilation; it needs the head's weight to have a place
+    for a gradient."""
+    from liger_kernel.chunked_loss.jsd_loss import (  # pyright: ignore[reportMissingImports]
+        LigerFusedLinearJSDFunction,
+    )
+
+    beta = BETA[bench.asked.divergence]
+
+    def step() -> float:
+        h, t, w = bench.tuned()[bench.view.scored], bench.base()[bench.view.scored], bench.lm.head.weight
+        args = (h, w, t, w, bench.view.targets, None, None, 1.0, WEIGHT, beta, -100, 1.0, False, bench.asked.chunk)
+        loss: Any = LigerFusedLinearJSDFunction.apply(*args)
+        return bench.finish(loss)
+
+    return step
+
+
+def variants(bench: Bench) -> dict[str, Step]:
+    """Everything that can be measured here."""
+    found = {
+        "ours": ours(bench, term=True, cached=False),
+        "ours cached": ours(bench, term=True, cached=True),
+        "ours plain": ours(bench, term=False, cached=False),
+        "naive": naive(bench, everywhere=True),
+        "naive supervised": naive(bench, everywhere=False),
+        "naive plain": naive_plain(bench),
+    }
+    for name, package, build in (("trl", "trl", trl), ("liger", "liger_kernel", liger)):
+        if importlib.util.find_spec(package):
+            found[name] = build(bench)
+        else:
+            print(f"{name}: not installed beside netgain, so it is not measured", flush=True)
+    return found
+
+
+def interleaved(steps: dict[str, Step], rounds: int) -> tuple[dict[str, list[float]], dict[str, float]]:
+    """Seconds of each step of each variant, after one that warms up, and the loss that each computes."""
+    losses = {name: step() for name, step in steps.items()}
+    times: dict[str, list[float]] = {name: [] for name in steps}
+    for _ in range(rounds):
+        for name, step in steps.items():
+            start = time.perf_counter()
+            step()
+            times[name].append(time.perf_counter() - start)
+    return times, losses
+
+
+def peak(name: str, asked: argparse.Namespace, out: Any) -> None:
+    """MB above the loaded model that two steps of one variant reach; run in a process of its own."""
+    bench = made(asked)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    step = variants(bench)[name]
+    step()
+    step()
+    out.put((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+
+
+def peaks(names: list[str], asked: argparse.Namespace) -> dict[str, float]:
+    """Each variant's peak, one process after the other."""
+    context = multiprocessing.get_context("spawn")
+    found: dict[str, float] = {}
+    for name in names:
+        out = context.Queue()
+        child = context.Process(target=peak, args=(name, asked, out))
+        child.start()
+        found[name] = out.get()
+        child.join()
+    return found
+
+
+def parser() -> argparse.ArgumentParser:
+    """The arguments that this bench and bench/anchor.py share."""
+    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--divergence", choices=sorted(TERMS), default="forward")
+    for name, value in (("rows", 2), ("length", 512), ("hidden", 512), ("layers", 4), ("vocab", 151_936),
+                        ("chunk", 256), ("rounds", 3), ("threads", 2)):  # fmt: skip
+        made.add_argument(f"--{name}", type=int, default=value)
+    made.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
+    made.add_argument("--no-memory", action="store_true", help="skip the peaks, which take a process a variant")
+    return made
+
+
+def main() -> None:
+    """Print one line of JSON."""
+    asked = parser().parse_args()
+    bench = made(asked)
+    times, losses = interleaved(variants(bench), asked.rounds)
+    medians = {name: statistics.median(values) for name, values in times.items()}
+
+    def ratio(one: str, other: str) -> float:
+        """Taken within a round, so that both sides saw the same machine."""
+        return statistics.median(a / b for a, b in zip(times[one], times[other], strict=True))
+
+    result: dict[str, Any] = {
+        "divergence": asked.divergence,
+        "seconds": {name: round(value, 3) for name, value in medians.items()},
+        "ours/other": {name: round(ratio("ours cached", name), 3) for name in times},
+        "target ours/naive": TARGETS[asked.divergence],
+        "loss": {name: round(value, 5) for name, value in losses.items()},
+    }
+    if not asked.no_memory:
+        result["peak MB"] = {name: round(value) for name, value in peaks(list(times), asked).items()}
+    print(json.dumps(result), flush=True)
+
+
+if __name__ == "__main__":
+    main()
