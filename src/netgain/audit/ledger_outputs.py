@@ -192,7 +192,7 @@ class EmptyOutputsScored(LedgerRule):
         rows = self.db.execute(
             f"""
             SELECT arm, coalesce(seed, -1), task, checkpoint, metric, count(*) n,
-                   count(*) FILTER (WHERE value = 0 AND trim(output) = '') empty
+                   sum(CASE WHEN value = 0 THEN (trim(output) = '')::INT ELSE 0 END) empty
             FROM items WHERE output IS NOT NULL AND value IS NOT NULL
             GROUP BY ALL HAVING n >= {FEW} AND empty > 0.05 * n ORDER BY ALL
             """

@@ -111,6 +111,8 @@ class FinalCollapse(LedgerRule):
 
     def check(self) -> Iterator[Finding]:
         """|best - final| above three standard errors of their paired difference and 5 % of best."""
+        if not self.db.execute("SELECT 1 FROM items WHERE checkpoint = 'best' LIMIT 1").fetchone():
+            return  # the self-join is the dearest query of all
         rows = self.db.execute(
             f"""
             WITH pairs AS (SELECT b.arm, coalesce(b.seed, -1) seed, b.task, b.metric, b.value best, f.value final
