@@ -101,6 +101,12 @@ def test_a_ledger_that_moved_is_found_by_name(page: str, tmp_path: Path, ledger:
     assert verified(moved, tmp_path, ledger.root).problems == ()
 
 
+def test_a_study_that_cannot_be_read_is_one_sentence(page: str, tmp_path: Path) -> None:
+    other = page.replace('"name":"drawn"', '"name":"nobody"', 1).replace('"kind":"lora"', '"kind":"no_such"', 1)
+    with pytest.raises(UserError, match="report again"):
+        verified(other, tmp_path)
+
+
 def test_another_file_is_no_report(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="not a report"):
         verified("<html></html>", tmp_path)

@@ -1,17 +1,21 @@
 """`netgain verify REPORT`: every number and figure of a report, recomputed from the ledger and compared."""
 
+import json
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+
+from pydantic import ValidationError
 
 from netgain.errors import UserError
 from netgain.ledger.store import Corrupt, Ledger
 from netgain.report.html.markup import VOID
 from netgain.report.html.page import FORMAT, Price, read_json, render
 from netgain.report.study import build
+from netgain.spec.run import SpecError
 from netgain.spec.study import Study
 
 QUIET = ("script", "style")
@@ -126,12 +130,13 @@ def verify(path: Path, ledger: Path | None = None) -> Verified:
         meta = read_json(html, "report")
     except (UserError, ValueError) as error:
         raise UserError(f"{path}: {error}") from None
-    if meta.get("format") != FORMAT:
-        raise UserError(f"{path}: written in format {meta.get('format')}; this netgain reads {FORMAT}: report again.")
-    root = ledger or _place(path, str(meta["ledger"]))
-    fresh, damaged = _again(meta, Ledger(root))
-    problems = [*damaged, *_study(meta, Ledger(root)), *_compared(html, fresh)]
-    return Verified(path, str(root), len(parse(fresh).bound), tuple(problems))
+    if not isinstance(meta, dict) or meta.get("format") != FORMAT:
+        raise UserError(f"{path}: not written in format {FORMAT}, which this netgain reads: report again.")
+    root = Ledger(ledger or _place(path, str(meta.get("ledger"))))
+    study, other = _study(path, meta, root)
+    fresh, damaged = _again(study, meta, root)
+    problems = [*other, *damaged, *_compared(html, fresh)]
+    return Verified(path, str(root.root), len(parse(fresh).bound), tuple(problems))
 
 
 def _place(path: Path, recorded: str) -> Path:
@@ -143,11 +148,25 @@ def _place(path: Path, recorded: str) -> Path:
     raise UserError(f"{path}: its ledger {recorded} is not here; say where it is with --ledger.")
 
 
-def _again(meta: dict[str, Any], ledger: Ledger) -> tuple[str, list[Problem]]:
+def _study(path: Path, meta: dict[str, Any], ledger: Ledger) -> tuple[Study, list[Problem]]:
+    """The study as the ledger noted it when it ran: margins and contrasts are not the report's to choose."""
+    scale = meta.get("scale")
+    said: dict[str, Any] = dict(meta.get("study") or {})
+    name = str(said.get("name"))
+    noted = ledger.studies().get(f"{name}-{scale}" if scale else name, {}).get("study")
+    try:
+        study = Study.model_validate({**(noted or said), "scale": scale})
+    except (ValidationError, SpecError):
+        raise UserError(f"{path}: the study that it describes cannot be read; report again.") from None
+    if json.loads(json.dumps(study.to_dict())) == said:
+        return study, []
+    return study, [Problem("study", "another study file", "the one that was noted when it ran")]
+
+
+def _again(study: Study, meta: dict[str, Any], ledger: Ledger) -> tuple[str, list[Problem]]:
     """(the page made afresh, runs whose files are not the sealed ones)."""
-    study = Study.model_validate({**meta["study"], "scale": meta["scale"]})
     price = Price(**meta["price"]) if meta.get("price") else None
-    report = build(study, ledger)
+    report = replace(build(study, ledger), ledger=str(meta["ledger"]))
     damaged: list[Problem] = []
     for sig in report.provenance["runs"]:
         try:
@@ -155,15 +174,6 @@ def _again(meta: dict[str, Any], ledger: Ledger) -> tuple[str, list[Problem]]:
         except Corrupt as error:
             damaged.append(Problem(f"run {sig}", "that it is sealed", str(error).rstrip(".")))
     return render(report, ledger, price).html, damaged
-
-
-def _study(meta: dict[str, Any], ledger: Ledger) -> Iterator[Problem]:
-    """The margins and contrasts must be the ones that the ledger noted when the study ran."""
-    name = meta["study"]["name"]
-    noted = ledger.studies().get(f"{name}-{meta['scale']}" if meta["scale"] else name)
-    asked = Study.model_validate(meta["study"])
-    if noted is not None and "study" in noted and Study.model_validate(noted["study"]) != asked:
-        yield Problem("study", "another study file", "the one that was noted when it ran")
 
 
 def _compared(html: str, fresh: str) -> Iterator[Problem]:
