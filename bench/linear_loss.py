@@ -258,21 +258,22 @@ def peaks(names: list[str], asked: argparse.Namespace) -> dict[str, float]:
     return found
 
 
-def parser() -> argparse.ArgumentParser:
+def parser(description: str | None) -> argparse.ArgumentParser:
     """The arguments that this bench and bench/anchor.py share."""
-    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--divergence", choices=sorted(TERMS), default="forward")
     for name, value in (("rows", 2), ("length", 512), ("hidden", 512), ("layers", 4), ("vocab", 151_936),
                         ("chunk", 256), ("rounds", 3), ("threads", 2)):  # fmt: skip
         made.add_argument(f"--{name}", type=int, default=value)
     made.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
-    made.add_argument("--no-memory", action="store_true", help="skip the peaks, which take a process a variant")
     return made
 
 
 def main() -> None:
     """Print one line of JSON."""
-    asked = parser().parse_args()
+    arguments = parser(__doc__)
+    arguments.add_argument("--no-memory", action="store_true", help="skip the peaks, which take a process a variant")
+    asked = arguments.parse_args()
     bench = made(asked)
     times, losses = interleaved(variants(bench), asked.rounds)
     medians = {name: statistics.median(values) for name, values in times.items()}
