@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,15 +62,12 @@ def _disk(ledger: Path) -> Check:
 
 def _sandbox() -> Check:
     """Generated programs may only run where they cannot reach anything."""
-    if shutil.which("bwrap") and _runs("bwrap", "--unshare-all", "--ro-bind", "/", "/", "true"):
-        return Check("sandbox", "ok", "bubblewrap")
-    if shutil.which("unshare") and _runs("unshare", "--user", "--map-root-user", "--net", "--pid", "--fork", "true"):
-        return Check("sandbox", "ok", "user namespaces")
-    return Check("sandbox", "warning", "none: tasks that execute generated code will refuse; install bubblewrap")
+    from netgain.measure.sandbox import find
 
-
-def _runs(*command: str) -> bool:
-    return subprocess.run(command, capture_output=True, check=False, timeout=10).returncode == 0
+    try:
+        return Check("sandbox", "ok", find().backend)
+    except UserError as error:
+        return Check("sandbox", "warning", str(error))
 
 
 def _device() -> Check:

@@ -1,5 +1,6 @@
 """One row per (run, task, metric, item, checkpoint, sample): the only source of every number that anyone reads."""
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
 
@@ -27,7 +28,7 @@ SCHEMA = pa.schema(
     ]
 )
 
-LOWER_IS_BETTER = ("nll", "loss", "ppl", "perplexity", "kl", "error", "wer")
+LOWER_IS_BETTER = ("nll", "loss", "ppl", "perplexity", "kl", "error", "wer", "self_bleu")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,5 +73,5 @@ def read(table: pa.Table) -> Iterator[Item]:
 
 
 def higher_is_better(metric: str) -> bool:
-    """True unless the metric's name ends in a known loss (nll, ppl, kl, ...)."""
-    return not metric.lower().endswith(LOWER_IS_BETTER)
+    """True unless the metric's name ends in a known loss (nll, ppl, kl, ...), but for a length, as in self_bleu_at_20."""
+    return not re.sub(r"_at_\d+$", "", metric.lower()).endswith(LOWER_IS_BETTER)
