@@ -227,7 +227,7 @@ def _convert(file: Path, folder: Path) -> None:
 @contextmanager
 def _no_bars() -> Iterator[None]:
     """The GGUF reader draws its progress bar whatever the library's verbosity says."""
-    names = vars(modeling_gguf_pytorch_utils)
+    names = modeling_gguf_pytorch_utils.__dict__
     bar, names["tqdm"] = names["tqdm"], lambda tensors, **_: tensors
     try:
         yield
