@@ -53,7 +53,7 @@ def connect(*roots: str | Path) -> "duckdb.DuckDBPyConnection":
     done = [run for _, run in folders if run.state() == "done"]
     files = [str(run.verified("items.parquet")) for run in done]
     if files:
-        db.execute("CREATE VIEW _items AS SELECT * FROM read_parquet($files)".replace("$files", _list(files)))
+        db.execute("CREATE VIEW _items AS SELECT * FROM read_parquet($files, hive_partitioning=false)".replace("$files", _list(files)))
     else:
         db.register("_items", SCHEMA.empty_table())
     db.execute("CREATE VIEW items AS SELECT r.study, r.arm, r.seed, i.* FROM _items i JOIN _runs r USING (run)")
@@ -66,7 +66,8 @@ def _metrics(db: "duckdb.DuckDBPyConnection", runs: list[RunFolder]) -> None:
     if files:
         db.execute(
             "CREATE VIEW metrics AS SELECT parse_path(filename)[-2] AS run, * EXCLUDE (filename) FROM read_json("
-            f"{_list(files)}, format='newline_delimited', columns={METRIC_COLUMNS}, filename=true, ignore_errors=true)"
+            f"{_list(files)}, format='newline_delimited', columns={METRIC_COLUMNS}, filename=true, ignore_errors=true, "
+            "hive_partitioning=false)"
         )
     else:
         db.execute(
