@@ -1,6 +1,5 @@
 """Jensen-Shannon: term(n) = b KL(p || m) + (1 - b) KL(q || m) with m = b p + (1 - b) q; at b = 1/2 at most ln 2."""
 
-import math
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
@@ -18,8 +17,6 @@ class Js(Divergence):
     mixture: float = Field(default=0.5, gt=0, lt=1)
 
     def divergence(self, p: "Tensor", q: "Tensor") -> "Tensor":
-        import torch
+        from netgain.objectives.closed import jensen_shannon
 
-        m = torch.logaddexp(p + math.log(self.mixture), q + math.log1p(-self.mixture))
-        forward, backward = (p.exp() * (p - m)).sum(-1), (q.exp() * (q - m)).sum(-1)
-        return self.mixture * forward + (1 - self.mixture) * backward
+        return jensen_shannon(p, q, self.mixture)

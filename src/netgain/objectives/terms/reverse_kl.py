@@ -14,4 +14,6 @@ class ReverseKl(Divergence):
     kind: Literal["reverse_kl"] = "reverse_kl"
 
     def divergence(self, p: "Tensor", q: "Tensor") -> "Tensor":
-        return (q.exp() * (q - p)).sum(-1)
+        from netgain.objectives.closed import reverse
+
+        return reverse(p, q)
