@@ -1,11 +1,16 @@
 """A sweep is read as a curve: dev rows choose, all levels are judged at once, and flat is called flat."""
 
+import re
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 from swept import LEVELS, fill, study
 
+from netgain.report.figure_sweep import figure
+from netgain.report.html.page import render
+from netgain.report.html.svg import NARROW, WIDE
 from netgain.report.markdown import markdown
 from netgain.report.study import build
 from netgain.report.sweep import Curve, Sweep, number_of, ordered_axis
@@ -142,3 +147,21 @@ def test_levels_that_answer_alike_show_nothing(right: float) -> None:
     assert found.word == "cannot be told from flat"
     assert found.estimate == 0
     assert winners(levels, draws=200, rng=rng).names == levels.names
+
+
+def test_the_figure_has_a_symlog_axis_and_marks_what_was_chosen(tmp_path: Path) -> None:
+    curve = only(read(tmp_path, lambda value, task: 0.7 - 0.3 * value))
+    drawn_svg = str(figure(curve, WIDE))
+    ElementTree.fromstring(drawn_svg)
+    ticks = [float(x) for x in re.findall(r'<text x="([\d.]+)"[^>]*class="t tick">[\d.]+</text>', drawn_svg)]
+    assert drawn_svg.count('class="winner"') == len(curve.winners.names)
+    assert "symlog" in drawn_svg
+    assert len(ticks) > 4
+    assert all("nan" not in str(figure(curve, width)) for width in (NARROW, WIDE))
+
+
+def test_the_page_shows_the_figure_of_every_task(tmp_path: Path) -> None:
+    asked = study(tasks=("nli", "ner"))
+    ledger = fill(tmp_path, asked, 60, lambda value, task: 0.6)
+    made = render(build(asked, ledger), ledger)
+    assert {"scores-nli-target", "scores-ner-target"} <= set(made.figures)
