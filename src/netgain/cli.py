@@ -68,6 +68,9 @@ def run(
     ledger: LedgerDir = DEFAULT_LEDGER,
     jobs: Annotated[int, typer.Option(min=1, help="Runs executed at the same time.")] = 1,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    pack: Annotated[
+        str, typer.Option(help="Arms trained together over one base: auto (what memory allows), off, or a number.")
+    ] = "auto",
     redo: Annotated[list[str] | None, typer.Option(help="Do this run again (a sig); may be repeated.")] = None,
 ) -> None:
     """Execute what is missing, with live progress. Killed at any moment, it continues where it was."""
@@ -76,7 +79,10 @@ def run(
     from netgain.spec.load import load
     from netgain.spec.run import Runtime
 
-    failed = execute(load(study, scale), Ledger(ledger), Runtime(device=device), jobs=jobs, redo=redo or [])
+    if pack not in ("auto", "off") and not (pack.isdecimal() and int(pack) > 0):
+        raise UserError(f'--pack takes auto, off or a number of arms, not "{pack}".')
+    runtime = Runtime.model_validate({"device": device, "pack": int(pack) if pack.isdecimal() else pack})
+    failed = execute(load(study, scale), Ledger(ledger), runtime, jobs=jobs, redo=redo or [])
     if failed:
         sys.exit(1)
 

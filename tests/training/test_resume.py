@@ -35,8 +35,8 @@ from netgain.training.loop import train
 path, log, steps = Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4])
 made = training(small(), Lora(r=4, dropout=0.1), steps=steps)
 if path.exists():
-    checkpoint.load(made, path)
-for record in checkpoint.keep(train(made), made, path, seconds=0.0):
+    checkpoint.load(made, [path])
+for record in checkpoint.keep(train(made), made, [path], seconds=0.0):
     with log.open("a") as out:
         out.write(json.dumps([record.step, record.arms[0].loss, record.arms[0].grad_norm]) + "\\n")
     if len(sys.argv) > 5:
@@ -59,9 +59,9 @@ def test_a_loaded_checkpoint_goes_on_bit_for_bit(
     steps = train(first)
     for _ in range(4):
         next(steps)
-    checkpoint.save(first, tmp_path / "state.safetensors")
+    checkpoint.save(first, [tmp_path / "state.safetensors"])
     second = make(model(), METHODS[name], steps=7)
-    checkpoint.load(second, tmp_path / "state.safetensors")
+    checkpoint.load(second, [tmp_path / "state.safetensors"])
     assert taken(second) == expected[4:]
     assert second.tokens == whole.tokens
     for name, tensor in whole.arms[0].adapter.state().items():
@@ -86,10 +86,10 @@ def test_kill_9_loses_nothing_but_time(make: Callable[..., Training], model: Cal
 def test_a_damaged_checkpoint_is_named(make: Callable[..., Training], model: Callable[..., LM], tmp_path: Path) -> None:
     path = tmp_path / "state.safetensors"
     training = make(model())
-    checkpoint.save(training, path)
+    checkpoint.save(training, [path])
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(UserError, match=r"state\.safetensors: no readable checkpoint"):
-        checkpoint.load(training, path)
+        checkpoint.load(training, [path])
 
 
 def test_a_full_disk_keeps_the_checkpoint_before(
@@ -97,7 +97,7 @@ def test_a_full_disk_keeps_the_checkpoint_before(
 ) -> None:
     path = tmp_path / "state.safetensors"
     training = make(model())
-    checkpoint.save(training, path)
+    checkpoint.save(training, [path])
     before = path.read_bytes()
 
     def full(*_: object, **__: object) -> None:
@@ -106,6 +106,6 @@ def test_a_full_disk_keeps_the_checkpoint_before(
     monkeypatch.setattr(checkpoint, "save_file", full)
     next(train(training))
     with pytest.raises(UserError, match="No space left"):
-        checkpoint.save(training, path)
+        checkpoint.save(training, [path])
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]

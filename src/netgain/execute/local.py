@@ -4,10 +4,11 @@ import multiprocessing as mp
 import os
 import queue
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from multiprocessing.queues import Queue
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from netgain.errors import UserError
 from netgain.execute.events import Board, Emit, Event, Status
@@ -16,6 +17,10 @@ from netgain.execute.show import Live
 from netgain.ledger.store import Busy, Ledger
 from netgain.spec.run import Runtime
 from netgain.spec.study import Planned, Study, planned
+
+if TYPE_CHECKING:
+    from netgain.execute.pack import Member
+    from netgain.execute.run import Bench
 
 POLL_SECONDS = 1.0
 
@@ -53,28 +58,61 @@ def describe(study: Study, wanted: Sequence[Planned]) -> dict[str, Any]:
     }
 
 
-def work(todo: Sequence[Planned], ledger: Ledger, runtime: Runtime, study: Study, emit: Emit) -> None:
-    """Take and execute runs until none is missing; runs that another process holds are waited for."""
+def work(todo: Sequence[Planned], ledger: Ledger, runtime: Runtime, study: Study, emit: Emit, workers: int = 1) -> None:
+    """Take and execute runs, a pack at a time, until none is missing; runs that another process holds are waited for.
+
+    With several workers a pack leaves the others their share of the runs that it could hold.
+    """
+    from netgain.execute.pack import pack_key
     from netgain.execute.run import Bench
 
     bench = Bench(runtime, study.folder)
+    keys = {each.sig: pack_key(each.run) for each in todo}
     remaining = list(todo)
     while remaining:
         elsewhere: list[Planned] = []
-        for each in remaining:
-            folder = ledger.run(each.sig)
-            try:
-                with folder.claim():
-                    if folder.state_on_disk() == "done":
-                        emit(Event(each.sig, "done", text="done elsewhere"))
-                    else:
-                        bench.execute(each, folder, emit)
-            except Busy:
-                emit(Event(each.sig, "elsewhere"))
-                elsewhere.append(each)
+        while remaining:
+            mates = _mates(remaining, keys, ledger)
+            members = mates[: bench.room(mates[: -(-len(mates) // workers)])]
+            taken = {each.sig for each in members}
+            remaining = [each for each in remaining if each.sig not in taken]
+            elsewhere += _execute(members, ledger, bench, emit)
         remaining = elsewhere
         if remaining:
             time.sleep(POLL_SECONDS)
+
+
+def _mates(remaining: Sequence[Planned], keys: Mapping[str, str | None], ledger: Ledger) -> list[Planned]:
+    """The first of the runs, and those that could go on with it."""
+    from netgain.execute.pack import alike
+
+    first = remaining[0]
+    same = [each for each in remaining if each is first or (keys[each.sig] and keys[each.sig] == keys[first.sig])]
+    return [each for each, _ in alike([(each, ledger.run(each.sig)) for each in same])[0]]
+
+
+def _execute(members: Sequence[Planned], ledger: Ledger, bench: "Bench", emit: Emit) -> list[Planned]:
+    """Do what can be held of these runs; those that another process holds."""
+    from netgain.execute.pack import alike
+
+    elsewhere: list[Planned] = []
+    held: list[Member] = []
+    with ExitStack() as locks:
+        for each in members:
+            folder = ledger.run(each.sig)
+            try:
+                locks.enter_context(folder.claim())
+            except Busy:
+                emit(Event(each.sig, "elsewhere"))
+                elsewhere.append(each)
+                continue
+            if folder.state_on_disk() == "done":
+                emit(Event(each.sig, "done", text="done elsewhere"))
+            else:
+                held.append((each, folder))
+        for pack in alike(held):
+            bench.execute(pack, emit)
+    return elsewhere
 
 
 def _spread(todo: Sequence[Planned], ledger: Ledger, runtime: Runtime, study: Study, emit: Emit, jobs: int) -> None:
@@ -84,7 +122,11 @@ def _spread(todo: Sequence[Planned], ledger: Ledger, runtime: Runtime, study: St
     threads = runtime.threads or max(1, (os.cpu_count() or 1) // jobs)
     share = runtime.model_copy(update={"threads": threads})
     workers = [
-        context.Process(target=_worker, args=(_rotated(todo, i), ledger.root, share, study, events), daemon=True)
+        context.Process(
+            target=_worker,
+            args=(_rotated(todo, i * len(todo) // jobs), ledger.root, share, study, events, jobs),
+            daemon=True,
+        )
         for i in range(jobs)
     ]
     for worker in workers:
@@ -103,9 +145,11 @@ def _spread(todo: Sequence[Planned], ledger: Ledger, runtime: Runtime, study: St
         raise UserError("a worker process ended early; run the same command to continue.")
 
 
-def _worker(todo: Sequence[Planned], root: Path, runtime: Runtime, study: Study, events: "Queue[Event | str]") -> None:
+def _worker(
+    todo: Sequence[Planned], root: Path, runtime: Runtime, study: Study, events: "Queue[Event | str]", workers: int
+) -> None:
     try:
-        work(todo, Ledger(root), runtime, study, events.put)
+        work(todo, Ledger(root), runtime, study, events.put, workers)
     except UserError as error:
         events.put(str(error))
     finally:

@@ -1,29 +1,38 @@
-"""One run, from its spec to its sealed folder: prepare, train, measure, record. Killed anywhere, it continues."""
+"""Runs, from their specs to their sealed folders: prepare, train, measure, record. Killed anywhere, they continue.
 
-import json
-import time
+Runs that differ only in objective and optimiser are done as one pack; each is still its own run, with its own folder.
+"""
+
+import gc
 import traceback
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import torch
 from safetensors import SafetensorError
 
+from netgain.adapters._torch.packed import PackedStudent, Unpackable
 from netgain.adapters.method import Adapter, Method
-from netgain.data.chat import Encoded, Template
+from netgain.adapters.packed import pack
+from netgain.data.chat import Encoded
 from netgain.data.view import Autoregressive, View
 from netgain.errors import UserError
 from netgain.execute import env
 from netgain.execute.events import Emit, Event
 from netgain.execute.further import further, guarded
+from netgain.execute.job import Job
+from netgain.execute.measuring import Checkpoints, evaluated, measure, times
+from netgain.execute.memory import arm_bytes, arms_that_fit
+from netgain.execute.pack import LIMIT, Member, pack_key
 from netgain.execute.prepare import Prepared, order_of, prepare, template_of
+from netgain.execute.teachers import references_for
 from netgain.ledger.files import storage_error
-from netgain.ledger.items import Item, read
 from netgain.ledger.store import RunFolder
-from netgain.measure.evaluate import Progress, check, evaluate
+from netgain.measure.batches import out_of_memory
+from netgain.measure.evaluate import check
 from netgain.models.lm import LM
 from netgain.models.load import load
 from netgain.objectives.objective import NoGradient
@@ -32,13 +41,10 @@ from netgain.spec.run import Run, Runtime
 from netgain.spec.study import Planned
 from netgain.tasks._base import tasks_of
 from netgain.training import checkpoint
-from netgain.training.arms import Arm, Solo, base_reference
-from netgain.training.loop import Diverged, Training, train
+from netgain.training.arms import Arm, Reference, Solo, Student
+from netgain.training.loop import Diverged, StepRecord, Training, train
 from netgain.training.probes import probe
 from netgain.training.stop import watch
-
-STATE = "checkpoint/state.safetensors"
-TIMES = "parts/seconds.json"
 
 
 def device_of(runtime: Runtime) -> str:
@@ -50,134 +56,249 @@ def device_of(runtime: Runtime) -> str:
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
-@dataclass
-class Job:
-    """A run at work: its base model, how it is rendered, where its files go, whom it tells."""
-
-    each: Planned
-    folder: RunFolder
-    lm: LM
-    template: Template
-    runtime: Runtime
-    study_folder: Path | None
-    emit: Emit
-
-    @property
-    def run(self) -> Run:
-        return self.each.run
-
-
 class Bench:
-    """One process's workplace: the base models that it has loaded, and the runs that it does on them."""
+    """One process's workplace: the base model and the data that it has loaded, and the runs that it does on them."""
 
     def __init__(self, runtime: Runtime, study_folder: Path | None) -> None:
         self.runtime = runtime
         self.study_folder = study_folder
-        self.models: dict[str, LM] = {}
+        self._models: dict[str, LM] = {}
+        self._data: dict[str, Prepared] = {}
+        self._arm_bytes: dict[str, int | None] = {}
         if runtime.threads:
             torch.set_num_threads(runtime.threads)
 
-    def execute(self, each: Planned, folder: RunFolder, emit: Emit) -> None:
-        """Do a run whose lock is held; a run that cannot succeed is recorded as failed."""
-        if folder.state_on_disk() == "failed" and folder.json("failure.json").get("diverged"):
-            emit(
-                Event(each.sig, "failed", text=folder.json("failure.json")["reason"] + " (before; --redo tries again)")
-            )
-            return
-        emit(Event(each.sig, "load", text="loading"))
-        lm = self._model(each.run)
-        job = Job(each, folder, lm, template_of(each.run.model, lm.tok), self.runtime, self.study_folder, emit)
-        where = env.describe(device_of(self.runtime), torch.get_num_threads(), self.study_folder)
-        folder.start({"format": FORMAT, "run": stored(each.run)}, where)
+    def room(self, members: Sequence[Planned]) -> int:
+        """How many of these runs, which could be one pack, to do at once."""
+        asked, run = self.runtime.pack, members[0].run
+        key = pack_key(run)
+        if asked == "off" or key is None or len(members) == 1:
+            return 1
+        if asked != "auto":
+            return min(asked, len(members))
+        if key not in self._arm_bytes:
+            self._arm_bytes[key] = self._probed(run)
+        each = self._arm_bytes[key]
+        return 1 if each is None else max(1, min(LIMIT, len(members), arms_that_fit(self._model(run), each)))
+
+    def _probed(self, run: Run) -> int | None:
+        """Bytes that an arm of this run takes; None where the network cannot keep arms apart."""
+        lm = self._model(run)
+        rows = sorted(self._prepared(run).train.rows, key=lambda row: -len(row.ids))
+        batch = rows[: min(run.optim.batch, self.runtime.micro_batch or run.optim.batch)]
         try:
-            said = perform(job)
-        except Diverged as error:
-            folder.fail(str(error), {"diverged": True, "step": error.step})
-            emit(Event(each.sig, "failed", text=str(error)))
+            view = Autoregressive().view(batch, lm.pad_id, torch.Generator())
+            return arm_bytes(lm, run.method, view)
+        except Unpackable:
+            return None
+
+    def execute(self, members: Sequence[Member], emit: Emit) -> None:
+        """Do runs whose locks are held, as one pack; a run that cannot succeed is recorded as failed.
+
+        A pack that memory does not hold is halved; one with a term that has no gradient is taken apart to find it.
+        """
+        fresh = [(each, folder) for each, folder in members if not _failed_before(each, folder, emit)]
+        if not fresh:
             return
+        where = env.describe(device_of(self.runtime), torch.get_num_threads(), self.study_folder)
+        jobs = [self._job(each, folder, where, emit) for each, folder in fresh]
+        parts = self._attempt(jobs)
+        if parts > 1:
+            gc.collect()
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+            size = -(-len(jobs) // parts)
+            for start in range(0, len(fresh), size):
+                self.execute(fresh[start : start + size], emit)
+
+    def _attempt(self, jobs: Sequence[Job]) -> int:
+        """1 when the jobs are done, or the number of parts that they must be done in. The error is dropped here, since
+        its traceback holds the tensors."""
+        first = jobs[0]
+        try:
+            self._perform(jobs)
         except NoGradient as error:
-            folder.fail(str(error), {})
+            if len(jobs) > 1:
+                return len(jobs)
+            first.folder.fail(str(error), {})
             raise
         except UserError:
             raise
         except OSError as error:
-            raise storage_error(folder.path, error) from error
+            raise storage_error(first.folder.path, error) from error
         except SafetensorError as error:
-            raise UserError(f"{folder.path}: an adapter cannot be written or read: {error}.") from error
+            raise UserError(f"{first.folder.path}: an adapter cannot be written or read: {error}.") from error
         except Exception as error:
-            folder.fail(f"{type(error).__name__}: {error}", {"traceback": traceback.format_exc()})
+            if len(jobs) > 1 and isinstance(error, (RuntimeError, MemoryError)) and out_of_memory(error):
+                return 2
+            for job in jobs:
+                job.folder.fail(f"{type(error).__name__}: {error}", {"traceback": traceback.format_exc()})
             raise
-        emit(Event(each.sig, "done", text=said))
+        return 1
+
+    def _perform(self, jobs: Sequence[Job]) -> None:
+        method = jobs[0].run.method
+        assert isinstance(method, Method)
+        check(jobs[0].run.tasks, jobs[0].template, self.study_folder)
+        if not method.learns:
+            _untouched(jobs[0], method)
+            return
+        perform(jobs, method, self._prepared(jobs[0].run))
+
+    def _job(self, each: Planned, folder: RunFolder, where: dict[str, Any], emit: Emit) -> Job:
+        emit(Event(each.sig, "load", text="loading"))
+        lm = self._model(each.run)
+        folder.start({"format": FORMAT, "run": stored(each.run)}, where)
+        return Job(each, folder, lm, template_of(each.run.model, lm.tok), self.runtime, self.study_folder, emit)
 
     def _model(self, run: Run) -> LM:
         """The base model of a run; models of other runs make room for it."""
         key = run.model.model_dump_json()
-        if key not in self.models:
-            self.models.clear()
-            self.models[key] = load(run.model, device_of(self.runtime))
-        return self.models[key]
+        if key not in self._models:
+            self._models.clear()
+            self._models[key] = load(run.model, device_of(self.runtime))
+        return self._models[key]
+
+    def _prepared(self, run: Run) -> Prepared:
+        """The rows of a run; those of other runs make room for them."""
+        key = run.model_dump_json(include={"model", "data", "tasks", "seed"})
+        if key not in self._data:
+            self._data.clear()
+            self._data[key] = prepare(run, template_of(run.model, self._model(run).tok), self.study_folder)
+        return self._data[key]
 
 
-def perform(job: Job) -> str:
-    """Train if the method learns, measure, seal; one line about how it went."""
-    method = job.run.method
-    assert isinstance(method, Method)
-    check(job.run.tasks, job.template, job.study_folder)
+def _failed_before(each: Planned, folder: RunFolder, emit: Emit) -> bool:
+    if folder.state_on_disk() == "failed" and folder.json("failure.json").get("diverged"):
+        reason = folder.json("failure.json")["reason"]
+        emit(Event(each.sig, "failed", text=f"{reason} (before; --redo tries again)"))
+        return True
+    return False
+
+
+def _untouched(job: Job, method: Method) -> None:
+    """Measure a run that learns nothing."""
     adapter = method.attach(job.lm, torch_stream(job.run.seed, "init"))
+    parts = measure([job], [0], [{"base": lambda: None}], None)
+    adapter.remove()
+    _seal(job, parts, {"steps": 0})
+    job.emit(Event(job.each.sig, "done", text=f"measured in {sum(times(job.folder).values()):.0f} s"))
+
+
+@dataclass(frozen=True)
+class Learned:
+    """Arms whose training is over, and what it was."""
+
+    arms: list[Arm]
+    training: Training
+    references: dict[str, dict[str, Any]]
+
+
+def perform(jobs: Sequence[Job], method: Method, prepared: Prepared) -> None:
+    """Train, measure and seal runs that share a forward pass; those that diverge are recorded as failed."""
+    student, adapters = _attached(jobs, method)
+    crew = student if isinstance(student, PackedStudent) else None
     try:
-        if not method.learns:
-            items, record = measure(job, {"base": lambda: None}), {"steps": 0}
-        else:
-            arm, training, summary = learn(job, adapter)
-            record = _training_record(arm, training, adapter)
-            job.folder.write("data.json", summary)
-            adapter.save(job.folder.path / "adapter")
-            items = measure(job, _checkpoints(job, adapter, arm, training))
+        learned = learn(jobs, student, adapters, prepared)
+        left = [k for k, arm in enumerate(learned.arms) if arm.diverged is None]
+        if crew is not None:
+            for k in set(range(len(jobs))) - set(left):
+                crew.silence(k)
+        if not left:
+            return
+        records = {k: _record(jobs[k], learned, k) for k in left}
+        for k in left:
+            jobs[k].folder.write("data.json", prepared.summary)
+            adapters[k].save(jobs[k].folder.path / "adapter")
+        checkpoints = [_checkpoints(jobs[k], adapters[k], learned.arms[k], records[k]["steps"]) for k in left]
+        parts = measure([jobs[k] for k in left], left, checkpoints, crew)
     finally:
-        adapter.remove()
-    job.folder.seal_items(items)
-    seconds = _times(job.folder)
-    cards = {name: task.card(job.study_folder).to_json() for name, task in tasks_of(job.run.tasks).items()}
-    job.folder.finish(
-        {**record, "template": job.template.fingerprint, "tasks": cards, "measure_seconds": sum(seconds.values())}
-    )
-    if not method.learns:
-        return f"measured in {sum(seconds.values()):.0f} s"
-    return f"trained {record['steps']} steps in {record['train_seconds']:.0f} s, dev loss {_dev(record)}"
+        adapters[0].remove()
+    for k in left:
+        _seal(jobs[k], parts, records[k])
+        steps, took = records[k]["steps"], records[k]["train_seconds"]
+        said = f"trained {steps} steps in {took:.0f} s, dev loss {_dev(records[k])}"
+        jobs[k].emit(Event(jobs[k].each.sig, "done", text=said))
 
 
-def learn(job: Job, adapter: Adapter) -> tuple[Arm, Training, dict[str, Any]]:
-    """Take the steps that are left, writing metrics, the best adapter and checkpoints on the way."""
-    run, folder = job.run, job.folder
-    prepared = prepare(run, job.template, job.study_folder)
-    adapter.fingerprint()
-    arm = Arm(job.each.sig, adapter, run.objective, run.optim)
-    student = Solo(adapter)
-    dev = list(dev_views(run, prepared, job.lm))
-    training = Training(
-        student,
-        [arm],
-        views(run, prepared, job.lm),
-        run.seed,
-        job.runtime,
-        references={"base": base_reference(student)},
-        dev=dev,
-    )
-    state = folder.path / STATE
-    if state.exists():
-        checkpoint.load(training, state)
-    folder.metrics_up_to(training.step)
-    best = folder.path / "adapter-best"
+def _attached(jobs: Sequence[Job], method: Method) -> tuple[Student, Sequence[Adapter]]:
+    lm, seeds = jobs[0].lm, [job.run.seed for job in jobs]
+    if len(jobs) > 1:
+        packed = pack(method, lm, seeds)
+        return packed, packed.adapters
+    adapter = method.attach(lm, torch_stream(seeds[0], "init"))
+    return Solo(adapter), [adapter]
+
+
+def learn(jobs: Sequence[Job], student: Student, adapters: Sequence[Adapter], prepared: Prepared) -> Learned:
+    """Take the steps that are left, writing metrics, the best adapters and checkpoints on the way."""
+    job = jobs[0]
+    run, lm = job.run, job.lm
+    arms = [Arm(j.each.sig, a, j.run.objective, j.run.optim) for j, a in zip(jobs, adapters, strict=True)]
+    dev = list(dev_views(run, prepared, lm))
+    training = Training(student, arms, views(run, prepared, lm), run.seed, job.runtime, dev=dev)
+    states = [each.state for each in jobs]
+    if states[0].exists():
+        checkpoint.load(training, states)
+    for each in jobs:
+        each.folder.metrics_up_to(training.step)
+    summary: dict[str, dict[str, Any]] = {}
+    if not training.finished:
+        training.references, summary = _references(jobs, student, prepared)
+    folders = {arm.name: each.folder.path / "adapter-best" for arm, each in zip(arms, jobs, strict=True)}
     records = probe(train(training), training, job.runtime.probe_every)
-    records = watch(records, training, dev, run.dev, lambda arm: arm.adapter.save(best))
-    records = guarded(records, training, adapter, run, folder, lambda task: list(_evaluated(job, "look", task)))
-    for record in checkpoint.keep(records, training, state, job.runtime.checkpoint_seconds):
-        folder.append_metrics(record.rows())
-        own = record.arms[0]
-        rate = record.tokens / record.seconds if record.seconds else None
-        loss = None if own is None else own.loss
-        job.emit(Event(job.each.sig, "train", record.step, training.steps, loss, rate))
-    return arm, training, prepared.summary
+    records = watch(records, training, dev, run.dev, lambda arm: arm.adapter.save(folders[arm.name]))
+    records = guarded(records, training, adapters[0], run, job.folder, lambda task: list(evaluated(job, "look", task)))
+    broken: set[int] = set()
+    try:
+        for record in checkpoint.keep(records, training, states, job.runtime.checkpoint_seconds):
+            _note(jobs, record)
+            broken |= _fail(jobs, arms, broken)
+    except Diverged:
+        pass  # the arms say so themselves
+    _fail(jobs, arms, broken)
+    return Learned(arms, training, summary)
+
+
+def _references(
+    jobs: Sequence[Job], student: Student, prepared: Prepared
+) -> tuple[dict[str, Reference], dict[str, dict[str, Any]]]:
+    """Who answers the runs' terms, computed once for all of them; and what the record says about each."""
+    job = jobs[0]
+
+    def progress(done: int, total: int, words: str) -> None:
+        for each in jobs:
+            each.emit(Event(each.each.sig, "load", done, total, text=words))
+
+    found = references_for(
+        [each.run for each in jobs],
+        student,
+        prepared,
+        job.lm,
+        job.template,
+        job.study_folder,
+        job.folder.ledger.root / "teachers",
+        progress,
+        job.runtime,
+    )
+    return found, found.summary
+
+
+def _note(jobs: Sequence[Job], record: StepRecord) -> None:
+    """Write one step into each arm's metrics, if it was one of the arm's, and show it."""
+    rate = record.tokens / record.seconds if record.seconds else None
+    for k, (job, own) in enumerate(zip(jobs, record.arms, strict=True)):
+        if own is not None:
+            job.folder.append_metrics(record.rows(k))
+            job.emit(Event(job.each.sig, "train", record.step, job.run.optim.steps, own.loss, rate))
+
+
+def _fail(jobs: Sequence[Job], arms: Sequence[Arm], before: set[int]) -> set[int]:
+    """Record the arms that diverged, besides those of before."""
+    found = {k for k, arm in enumerate(arms) if arm.diverged is not None} - before
+    for k in found:
+        jobs[k].fail(arms[k].diverged or 0)
+    return found
 
 
 def views(run: Run, prepared: Prepared, lm: LM) -> Callable[[int], View]:
@@ -203,95 +324,39 @@ def dev_views(run: Run, prepared: Prepared, lm: LM) -> Iterator[View]:
         yield Autoregressive().view(batch, lm.pad_id, torch_stream(run.seed, f"dev/{start}"))
 
 
-def _checkpoints(job: Job, adapter: Adapter, arm: Arm, training: Training) -> dict[str, Callable[[], None]]:
+def _checkpoints(job: Job, adapter: Adapter, arm: Arm, steps: int) -> Checkpoints:
     """What is measured, and how to get there: the final tensors first, since they are in place."""
     found: dict[str, Callable[[], None]] = {"final": lambda: None}
     if job.run.dev.every is not None:
-        final_is_best = arm.best.step == training.step
-        found["best"] = (lambda: None) if final_is_best else lambda: adapter.load(job.folder.path / "adapter-best")
+        final_is_best = arm.best.step == steps
+        best = partial(adapter.load, job.folder.path / "adapter-best")
+        found["best"] = (lambda: None) if final_is_best else best
     return found | further(job.run, job.folder, adapter)
 
 
-def measure(job: Job, checkpoints: dict[str, Callable[[], None]]) -> list[str]:
-    """Every task at every checkpoint, each kept as soon as it is measured; the names of the parts, in order."""
-    parts: list[str] = []
-    total = len(checkpoints) * len(job.run.tasks)
-    for name, go in checkpoints.items():
-        go()
-        same = name in ("best", "retained") and _same_adapter(job.folder, name)
-        for task in job.run.tasks:
-            part = f"{name}-{task}"
-            if not job.folder.part(part).exists():
-                start = time.perf_counter()
-                items = _copied(job.folder, task, name) if same else _measured(job, name, task, len(parts), total)
-                job.folder.write_part(part, items)
-                _note_time(job.folder, part, time.perf_counter() - start)
-            parts.append(part)
-            job.emit(Event(job.each.sig, "measure", len(parts) * 1000, total * 1000, text=f"measured {part}"))
-    return parts
+def _seal(job: Job, parts: Sequence[str], record: dict[str, Any]) -> None:
+    job.folder.seal_items(parts)
+    cards = {name: task.card(job.study_folder).to_json() for name, task in tasks_of(job.run.tasks).items()}
+    seconds = sum(times(job.folder).values())
+    job.folder.finish({**record, "template": job.template.fingerprint, "tasks": cards, "measure_seconds": seconds})
 
 
-def _measured(job: Job, name: str, task: str, before: int, total: int) -> list[Item]:
-    def progress(done: int, of: int) -> None:
-        job.emit(
-            Event(
-                job.each.sig,
-                "measure",
-                before * 1000 + done * 1000 // max(of, 1),
-                total * 1000,
-                text=f"measuring {task}",
-            )
-        )
-
-    return list(_evaluated(job, name, task, progress))
-
-
-def _evaluated(job: Job, name: str, task: str, progress: Progress = lambda done, total: None) -> Iterator[Item]:
-    """One task on the model as it is now."""
-    return evaluate(
-        job.lm,
-        {task: job.run.tasks[task]},
-        template=job.template,
-        checkpoint=name,
-        folder=job.study_folder,
-        batch=job.runtime.eval_batch,
-        progress=progress,
-    )
-
-
-def _same_adapter(folder: RunFolder, name: str) -> bool:
-    """Is that adapter the final one, byte for byte? Then nothing is measured twice."""
-    final, other = folder.path / "adapter", folder.path / f"adapter-{name}"
-    return other.is_dir() and all(
-        (other / each.name).exists() and (other / each.name).read_bytes() == each.read_bytes()
-        for each in sorted(final.iterdir())
-    )
-
-
-def _copied(folder: RunFolder, task: str, name: str) -> Iterator[Item]:
-    for item in read(pq.read_table(folder.part(f"final-{task}"))):
-        yield Item(**{**asdict(item), "checkpoint": name})
-
-
-def _note_time(folder: RunFolder, part: str, seconds: float) -> None:
-    folder.write(TIMES, {**_times(folder), part: round(seconds, 3)})
-
-
-def _times(folder: RunFolder) -> dict[str, float]:
-    path = folder.path / TIMES
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-
-
-def _training_record(arm: Arm, training: Training, adapter: Adapter) -> dict[str, Any]:
+def _record(job: Job, learned: Learned, k: int) -> dict[str, Any]:
+    """How far the arm came by its own metrics; seconds are its share of what its pack took."""
+    arm, adapter = learned.arms[k], learned.arms[k].adapter
+    last = [row for row in job.folder.metrics() if "event" not in row][-1]
+    needed = {name for each in job.run.objective.values() for name in each.term.needs}
     return {
-        "steps": training.step,
+        "steps": last["step"],
         "stopped_early": arm.ended is not None,
-        "tokens": training.tokens,
-        "train_seconds": round(training.seconds, 3),
+        "tokens": last["tokens"],
+        "train_seconds": round(last["seconds"] / len(learned.arms), 3),
+        "packed": len(learned.arms),
         "best_step": arm.best.step or None,
         "best_dev_loss": arm.best.loss if arm.best.step else None,
         "initial_adapter": adapter.fingerprint(),
         "trainable": adapter.count,
+        "references": {name: learned.references[name] for name in sorted(needed & learned.references.keys())},
     }
 
 

@@ -1,13 +1,15 @@
-"""The state of a training on disk: one safetensors file, whole or absent, no pickle.
+"""The state of a training on disk: one safetensors file an arm, whole or absent, no pickle.
 
 A training's randomness is a function of (seed, stream, step), so tensors, Adam's moments and counters are all of it:
-a killed and resumed training is bit-identical to one that was left alone.
+a killed and resumed training is bit-identical to one that was left alone. A file says nothing of the arms that were
+trained beside its own, so they may go on together, apart, or with others.
 """
 
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,31 +20,40 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from netgain.errors import UserError
-from netgain.training.arms import Arm, Best
+from netgain.training.arms import Best
 from netgain.training.loop import StepRecord, Training
 
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
 
-def save(training: Training, path: Path) -> None:
-    """Replace `path` by the state after the last finished step: written beside it, synced, renamed."""
-    tensors: dict[str, Tensor] = {}
-    for k, arm in enumerate(training.arms):
-        for name, parameter in arm.adapter.parameters().items():
-            tensors[f"{k}/value/{name}"] = parameter.detach()
-            for moment, tensor in training.optimizer.state.get(parameter, {}).items():
-                tensors[f"{k}/{moment}/{name}"] = tensor
-    tensors = {name: tensor.contiguous().cpu() for name, tensor in tensors.items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
+def save(training: Training, paths: Sequence[Path]) -> None:
+    """Replace the path of each arm by its state after the last finished step: all written beside it and synced, then
+    all renamed, so that arms which were killed together seldom have to go on apart."""
+    drafts = [path.with_name(f".{path.name}.{os.getpid()}.part") for path in paths]
     try:
-        save_file(tensors, draft, metadata={"state": json.dumps(_counters(training))})
-        _sync(draft)
-        draft.replace(path)
-        _sync(path.parent)
+        for k, draft in enumerate(drafts):
+            draft.parent.mkdir(parents=True, exist_ok=True)
+            save_file(_tensors(training, k), draft, metadata={"state": json.dumps(_counters(training, k))})
+            _sync(draft)
+        for draft, path in zip(drafts, paths, strict=True):
+            draft.replace(path)
+        for path in paths:
+            _sync(path.parent)
     except (OSError, SafetensorError) as error:
-        draft.unlink(missing_ok=True)
-        raise UserError(f"{path}: the checkpoint cannot be written ({error}); the one before it is kept.") from error
+        for draft in drafts:
+            draft.unlink(missing_ok=True)
+        raise UserError(
+            f"{paths[0]}: the checkpoint cannot be written ({error}); the one before it is kept."
+        ) from error
+
+
+def _tensors(training: Training, k: int) -> dict[str, Tensor]:
+    tensors: dict[str, Tensor] = {}
+    for name, parameter in training.arms[k].adapter.parameters().items():
+        tensors[f"value/{name}"] = parameter.detach()
+        for moment, tensor in training.optimizer.state.get(parameter, {}).items():
+            tensors[f"{moment}/{name}"] = tensor
+    return {name: tensor.contiguous().cpu() for name, tensor in tensors.items()}
 
 
 def _sync(path: Path) -> None:
@@ -53,55 +64,69 @@ def _sync(path: Path) -> None:
         os.close(handle)
 
 
-def _counters(training: Training) -> dict[str, Any]:
+def _counters(training: Training, k: int) -> dict[str, Any]:
+    arm = training.arms[k]
     return {
+        "name": arm.name,
         "step": training.step,
         "tokens": training.tokens,
         "seconds": training.seconds,
-        "arms": [{**_arm_state(arm), "weights": training.objective.state(k)} for k, arm in enumerate(training.arms)],
+        "best": {**asdict(arm.best), "loss": arm.best.loss if arm.best.step else None},
+        "ended": arm.ended,
+        "diverged": arm.diverged,
+        "weights": training.objective.state(k),
     }
 
 
-def _arm_state(arm: Arm) -> dict[str, Any]:
-    best = {**asdict(arm.best), "loss": arm.best.loss if arm.best.step else None}
-    return {"name": arm.name, "best": best, "ended": arm.ended, "diverged": arm.diverged}
+def counters(path: Path) -> dict[str, Any]:
+    """What `save` counted: name, step, tokens, seconds, best, ended, diverged."""
+    with _opened(path) as file:
+        return json.loads(file.metadata()["state"])
 
 
-def load(training: Training, path: Path) -> None:
-    """Put the training where `save` left it, exactly."""
+@contextmanager
+def _opened(path: Path) -> Iterator[safe_open]:
     try:
         with safe_open(path, framework="pt") as file:
-            state = json.loads(file.metadata()["state"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (a file, not a dict)
+            yield file
     except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as error:
         raise UserError(f"{path}: no readable checkpoint ({error}); delete it to start this run again.") from error
-    names = [arm["name"] for arm in state["arms"]]
-    if names != [arm.name for arm in training.arms]:
-        raise UserError(f"{path}: a checkpoint of {', '.join(names)}; delete it to start this run again.")
-    training.step, training.tokens, training.seconds = state["step"], state["tokens"], state["seconds"]
-    for k, arm in enumerate(training.arms):
-        _load_arm(training, k, arm, state["arms"][k], tensors)
 
 
-def _load_arm(training: Training, k: int, arm: Arm, state: dict[str, Any], tensors: dict[str, Tensor]) -> None:
-    best = state["best"]
+def load(training: Training, paths: Sequence[Path]) -> None:
+    """Put the training where `save` left it, exactly; arms that still learn must have been left at the same step."""
+    for k, (arm, path) in enumerate(zip(training.arms, paths, strict=True)):
+        with _opened(path) as file:
+            state = json.loads(file.metadata()["state"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (a file, not a dict)
+            if state["name"] != arm.name:
+                raise UserError(f"{path}: a checkpoint of {state['name']}; delete it to start this run again.")
+            _load_arm(training, k, state, tensors)
+        if state["step"] >= training.step:
+            training.step, training.tokens, training.seconds = state["step"], state["tokens"], state["seconds"]
+
+
+def _load_arm(training: Training, k: int, state: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+    arm, best = training.arms[k], state["best"]
     arm.best = Best(step=best["step"], waited=best["waited"])
     if best["loss"] is not None:
         arm.best.loss = best["loss"]
     arm.ended, arm.diverged = state["ended"], state["diverged"]
     training.objective.set_state(state["weights"], k)
     parameters = arm.adapter.parameters()
-    arm.adapter.set_state({name: tensors[f"{k}/value/{name}"] for name in parameters})
+    arm.adapter.set_state({name: tensors[f"value/{name}"] for name in parameters})
     for name, parameter in parameters.items():
-        if f"{k}/step/{name}" in tensors:
-            moments = {moment: tensors[f"{k}/{moment}/{name}"] for moment in MOMENTS}
+        if f"step/{name}" in tensors:
+            moments = {moment: tensors[f"{moment}/{name}"] for moment in MOMENTS}
             training.optimizer.state[parameter] = {
                 moment: tensor.to(parameter.device, torch.float32 if moment == "step" else None)
                 for moment, tensor in moments.items()
             }
 
 
-def keep(records: Iterator[StepRecord], training: Training, path: Path, seconds: float) -> Iterator[StepRecord]:
+def keep(
+    records: Iterator[StepRecord], training: Training, paths: Sequence[Path], seconds: float
+) -> Iterator[StepRecord]:
     """Pass the records on; save when `seconds` have passed since the last save, and after the last step.
 
     A step is saved when its record has been consumed, so whatever the consumer wrote about it is on disk before.
@@ -110,7 +135,7 @@ def keep(records: Iterator[StepRecord], training: Training, path: Path, seconds:
     for record in records:
         yield record
         if time.monotonic() - last >= seconds or training.finished:
-            save(training, path)
+            save(training, paths)
             saved, last = training.step, time.monotonic()
     if saved != training.step:
-        save(training, path)
+        save(training, paths)

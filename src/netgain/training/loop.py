@@ -57,14 +57,14 @@ class StepRecord:
     """One optimiser step, counted from 1. `tokens` read and `seconds` spent are totals since the run began.
 
     `arms` has None for an arm that did not learn from this step; `dev` and `drift`, KL(base || arm), are there when
-    dev rows were measured after it.
+    dev rows were measured after it, with None in `dev` for an arm that was not due.
     """
 
     step: int
     arms: tuple[ArmStep | None, ...]
     tokens: int
     seconds: float
-    dev: tuple[float, ...] | None = None
+    dev: tuple[float | None, ...] | None = None
     drift: tuple[float, ...] | None = None
 
     def rows(self, arm: int = 0) -> list[dict[str, Any]]:
@@ -83,7 +83,7 @@ class StepRecord:
                     "seconds": self.seconds,
                 }
             )
-        if self.dev is not None:
+        if self.dev is not None and self.dev[arm] is not None:
             moved = {} if self.drift is None else {"kl_base": self.drift[arm]}
             rows.append({"event": "dev", "step": self.step, "loss": self.dev[arm], **moved})
         return rows

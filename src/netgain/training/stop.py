@@ -50,20 +50,29 @@ def watch(
     spec: DevSpec,
     keep_best: Callable[[Arm], None],
 ) -> Iterator[StepRecord]:
-    """Every `spec.every` steps and after the last: measure, keep what is best, end what has waited too long.
+    """Every `spec.every` steps and after an arm's last: measure it, keep what is best, end what has waited too long.
 
     `keep_best(arm)` is called while the arm's tensors are the best so far. An arm ends after `spec.patience`
     measurements in a row that did not beat its best by more than `spec.min_delta`.
     """
     for record in records:
-        if spec.every is None or not (record.step % spec.every == 0 or training.finished):
+        due = [
+            own is not None and _due(arm, record.step, spec)
+            for arm, own in zip(training.arms, record.arms, strict=True)
+        ]
+        if not any(due):
             yield record
             continue
         losses, drifts = dev_losses(training.student, len(training.arms), views, training.runtime.chunk)
-        for arm, loss, own in zip(training.arms, losses, record.arms, strict=True):
-            if own is not None:
+        for arm, loss, now in zip(training.arms, losses, due, strict=True):
+            if now:
                 judge(arm, loss, record.step, spec, keep_best)
-        yield replace(record, dev=losses, drift=drifts)
+        dev = tuple(loss if now else None for loss, now in zip(losses, due, strict=True))
+        yield replace(record, dev=dev, drift=drifts)
+
+
+def _due(arm: Arm, step: int, spec: DevSpec) -> bool:
+    return spec.every is not None and (step % spec.every == 0 or not arm.learns_at(step))
 
 
 def judge(arm: Arm, loss: float, step: int, spec: DevSpec, keep_best: Callable[[Arm], None]) -> None:

@@ -1,0 +1,41 @@
+"""A run at work: what every step of its execution needs to know."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from netgain.data.chat import Template
+from netgain.execute.events import Emit, Event
+from netgain.ledger.store import RunFolder
+from netgain.models.lm import LM
+from netgain.spec.run import Run, Runtime
+from netgain.spec.study import Planned
+
+STATE = "checkpoint/state.safetensors"
+
+
+@dataclass
+class Job:
+    """A run at work: its base model, how it is rendered, where its files go, whom it tells."""
+
+    each: Planned
+    folder: RunFolder
+    lm: LM
+    template: Template
+    runtime: Runtime
+    study_folder: Path | None
+    emit: Emit
+
+    @property
+    def run(self) -> Run:
+        return self.each.run
+
+    @property
+    def state(self) -> Path:
+        """Where the training of this run is kept while it is under way."""
+        return self.folder.path / STATE
+
+    def fail(self, step: int) -> None:
+        """Record that the run diverged at a step; it is not tried again unless it is asked for."""
+        reason = f"diverged at step {step}"
+        self.folder.fail(reason, {"diverged": True, "step": step})
+        self.emit(Event(self.each.sig, "failed", text=reason))
