@@ -95,9 +95,16 @@ def report(
     out: Annotated[Path | None, typer.Option(help="Folder for the report (default: in the ledger).")] = None,
     figures: Annotated[Path | None, typer.Option(help="Folder for every chart as SVG.")] = None,
     price: Annotated[float | None, typer.Option(min=0, help="Price of an hour of the machine, to show costs.")] = None,
+    versus: Annotated[str | None, typer.Option(help="Of imported results: the arm to compare all others with.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Say what was gained and what was forgotten, from the ledger alone; write HTML, Markdown, LaTeX and Parquet."""
+    """Say what was gained and what was forgotten, from the ledger alone; write HTML, Markdown, LaTeX and Parquet.
+
+    In place of a study, a ledger of imported results: all of its arms against the one called base, or the first.
+    """
+    if study.is_dir():
+        _report_imported(study, versus, as_json)
+        return
     from netgain.ledger.store import Ledger
     from netgain.report.study import build
     from netgain.spec.load import load
@@ -113,6 +120,17 @@ def report(
     path = write_all(made, Ledger(ledger), (out or Path(ledger) / "reports") / asked.key, figures, price)
     show_report(made)
     print(f"report: {path}")
+
+
+def _report_imported(ledger: Path, versus: str | None, as_json: bool) -> None:
+    from netgain.report.imported import build
+    from netgain.report.terminal import console
+
+    made = build(ledger, versus)
+    if as_json:
+        _print_json(made.to_json())
+    else:
+        made.render(console())
 
 
 @app.command()

@@ -146,6 +146,10 @@ def test_imported_results_are_compared_audited_and_asked(kind: str, netgain: She
         assert "netgain compare" in said.out, said
     compared = netgain("compare", "before", "after", "--ledger", into)
     assert (compared.code, compared.err) == (0, "")
+    reported = json.loads(netgain("report", into, "--versus", "before", "--json").out)
+    assert reported["baseline"] == "before"
+    assert len(reported["comparisons"]) == 1
+    assert "no arm" in netgain("report", into, "--versus", "nobody").err
     tree = json.loads(netgain("audit", into, "--json").out)
     assert "NG901" in tree["checked"]
     rows = netgain(
