@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -62,13 +63,15 @@ def test_what_is_sent_holds_conversation_answer_references_and_key(
     monkeypatch.setenv("MY_KEY", "secret")
     turns = (Turn("user", "First question"), Turn("assistant", "First answer"), Turn("user", "Second question"))
     both = Case("x", turns, "Second {answer}", ("right one", "right two"), "math")
-    judge(server, key_env="MY_KEY").rate([both, case("no references")], bench)
+    poem = replace(both, turns=turns[:1], references=("right one",), category="writing")
+    judge(server, key_env="MY_KEY").rate([both, case("no references"), poem], bench)
     text = [m["content"] for m in server.seen[0]["messages"]]
     for part in ("First question", "First answer", "Second question", "Second {answer}", "right one", "right two"):
         assert part in text[1]
     assert "Right answers" in text[0]
-    assert "Right answer" not in "".join(m["content"] for m in server.seen[1]["messages"])
-    assert server.keys == ["Bearer secret"] * 2
+    for other in server.seen[1:]:
+        assert "ight answer" not in "".join(m["content"] for m in other["messages"])
+    assert server.keys == ["Bearer secret"] * 3
     assert not any("secret" in path.read_text() for path in bench.cache.rglob("*.json"))
     monkeypatch.delenv("MY_KEY")
     with pytest.raises(UserError, match="MY_KEY"):
@@ -242,7 +245,7 @@ def test_prompts_of_ones_own_replace_the_words(server: Script, bench: Bench, tmp
     (tmp_path / "p.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     own = judge(server, prompts=str(tmp_path / "p.jsonl"))
     turns = (Turn("user", "q1"), Turn("assistant", "a1"), Turn("user", "q2"))
-    own.rate([case("x"), Case("y", turns, "a2", ("r1", "r2"))], bench)
+    own.rate([case("x"), Case("y", turns, "a2", ("r1", "r2"), "coding")], bench)
     assert [m["content"] for m in server.seen[0]["messages"]] == ["S", "Q What is 2+2, x? A Four."]
     assert [m["content"] for m in server.seen[1]["messages"]] == ["M", "q2 r2 a1 a2"]
     with pytest.raises(UserError, match="single-math-v1"):

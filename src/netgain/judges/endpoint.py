@@ -7,7 +7,7 @@ missing for a typed reason: it is neither the lowest grade nor a middling one.
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -43,6 +43,7 @@ class Endpoint(Judge):
     url          what stands before /chat/completions, as https://api.openai.com/v1 or http://localhost:8080/v1
     key_env      the environment variable that holds the key; without it none is sent
     prompts      a file of prompts in the format of FastChat's judge_prompts.jsonl
+    referenced   categories whose right answers the judge is shown, where there are some
     ratings      how often it grades each answer; more than once needs a temperature above 0
     price        [read, written]: money a million tokens, for counting costs
     per_minute, workers, timeout (seconds a request), attempts and backoff (the first pause) are its patience
@@ -53,6 +54,7 @@ class Endpoint(Judge):
     model: str
     key_env: str | None = None
     prompts: str | None = None
+    referenced: tuple[str, ...] = ("math", "coding", "reasoning")
     ratings: PositiveInt = 1
     temperature: float = Field(default=0.0, ge=0)
     max_tokens: PositiveInt = 1024
@@ -77,14 +79,16 @@ class Endpoint(Judge):
 
     def rate(self, cases: Sequence[Case], bench: Bench) -> list[list[Rating]]:
         asking = self._words(bench.folder)
-        questions = [Question(asking.single(case), repeat) for case in cases for repeat in range(self.ratings)]
+        shown = [self._shown(case) for case in cases]
+        questions = [Question(asking.single(case), repeat) for case in shown for repeat in range(self.ratings)]
         replies = iter(self._asked(questions, bench))
         return [[_graded(next(replies)) for _ in range(self.ratings)] for _ in cases]
 
     def prefer(self, pairs: Sequence[tuple[Case, Case]], bench: Bench) -> list[Preference]:
         """For each (A, B) two verdicts, one for each order; `stats.judge.swap_consistency` says what they are worth."""
         asking = self._words(bench.folder)
-        questions = [Question(asking.pair(*order)) for a, b in pairs for order in ((a, b), (b, a))]
+        shown = [(self._shown(a), self._shown(b)) for a, b in pairs]
+        questions = [Question(asking.pair(*order)) for a, b in shown for order in ((a, b), (b, a))]
         replies = iter(self._asked(questions, bench))
         return [_preferred(next(replies), next(replies)) for _ in pairs]
 
@@ -93,6 +97,10 @@ class Endpoint(Judge):
         body = {"model": self.model, "temperature": self.temperature, "max_tokens": self.max_tokens}
         limits = Limits(self.timeout, self.attempts, self.backoff, self.per_minute, self.workers)
         return Client(f"{self.url.rstrip('/')}/chat/completions", body, self._key(), limits, cache / "endpoint")
+
+    def _shown(self, case: Case) -> Case:
+        """The case with its right answers only where they settle the question."""
+        return case if case.category in self.referenced else replace(case, references=())
 
     def _asked(self, questions: Sequence[Question], bench: Bench) -> list[Reply]:
         client = self.client(bench.cache)

@@ -27,7 +27,7 @@ class MtBench(Dialogue):
     """Rows of {"question_id", "category", "turns": [...], "reference": [...] or none}, as FastChat's question.jsonl.
 
     path         the questions (default: MT-Bench's, under $NETGAIN_DATA); a Russian file works alike
-    references   right answers in FastChat's model_answer form, for the questions that have none of their own
+    references   right answers in FastChat's model_answer form; they stand before a question's own `reference`
     temperature  one for all, by category ("*" for all others), or `by_category`, as the benchmark's authors sample; the
                  default is greedy, which has no sampling noise
     """
@@ -62,7 +62,7 @@ def _question(each: Row, known: Mapping[str, tuple[str, ...]]) -> Example:
     if not turns:
         raise UserError(f'{each.where}: "turns" is empty; a question needs at least one.')
     own = each.fields.get("reference")
-    right = _texts(each, "reference", own) if own else known.get(name, ())
+    right = known.get(name, ()) or (_texts(each, "reference", own) if own else ())
     meta = {"category": str(_field(each, "category")), **{f"reference/{i}": text for i, text in enumerate(right, 1)}}
     return Example(name, group_of(turns[0].casefold()), tuple(Turn("user", text) for text in turns), "", meta=meta)
 
