@@ -7,7 +7,7 @@ from torch import Tensor
 from netgain.data.chat import Encoded
 from netgain.data.view import Autoregressive, View
 from netgain.objectives.selection import seen, select
-from netgain.spec.run import Last, Share, Tokens
+from netgain.spec.run import FromSource, Last, Share, Tokens
 
 torch.set_num_threads(1)
 ANSWERS = (2, 7, 4, 9, 1, 5)
@@ -78,3 +78,18 @@ def test_a_share_does_not_depend_on_the_prompts_of_other_rows(kind: Tokens) -> N
     a, b = view(short), view(long)
     first = len(ANSWERS) - 1
     assert torch.equal(seen(a, kind, 0, 0)[a.row < first], seen(b, kind, 0, 0)[b.row < first])
+
+
+def test_a_term_may_see_the_rows_of_one_source_only() -> None:
+    made = Autoregressive().view(rows(), 0, torch.Generator(), origin=[4, 0, 2, 1, 5, 3])
+    sources = ["chat", "chat", "general", "chat", "general", "general"]
+    kept = per_row(seen(made, FromSource(source="general"), 0, 0, sources), made)
+    assert [all(row) for row in kept] == [True, False, True, False, True, False]
+    assert [any(row) for row in kept] == [True, False, True, False, True, False]
+
+
+def test_a_step_without_rows_of_the_source_counts_nothing() -> None:
+    made = Autoregressive().view(rows(), 0, torch.Generator(), origin=range(6))
+    found = select(made, [FromSource(source="general")], 0, 0, ["chat"] * 6)[FromSource(source="general")]
+    assert not found.weight.any()
+    assert found.total == 1.0

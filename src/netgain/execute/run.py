@@ -236,7 +236,7 @@ def learn(jobs: Sequence[Job], student: Student, adapters: Sequence[Adapter], pr
     run, lm = job.run, job.lm
     arms = [Arm(j.each.sig, a, j.run.objective, j.run.optim) for j, a in zip(jobs, adapters, strict=True)]
     dev = list(dev_views(run, prepared, lm))
-    training = Training(student, arms, views(run, prepared, lm), run.seed, job.runtime, dev=dev)
+    training = Training(student, arms, views(run, prepared, lm), run.seed, job.runtime, dev=dev, sources=prepared.sources)
     states = [each.state for each in jobs]
     if states[0].exists():
         checkpoint.load(training, states)

@@ -4,7 +4,7 @@ Selected once for the whole View of an optimiser step, so that micro-batches onl
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from netgain.adapters._torch.dropout import FULL_RANGE, Noise
 from netgain.data.view import View
-from netgain.spec.run import Last, Share, Tokens
+from netgain.spec.run import FromSource, Last, Share, Tokens
 
 SALT = int.from_bytes(hashlib.sha256(b"share of tokens").digest()[:4], "big", signed=True)
 
@@ -32,24 +32,32 @@ class Selected:
 Selection = Mapping[Tokens, Selected]
 
 
-def select(view: View, kinds: Iterable[Tokens], seed: int, step: int) -> dict[Tokens, Selected]:
-    """weight_n * [n is seen] and D_i = sum_n weight_n [n is seen] for each kind; D of "all" is the View's own count."""
+def select(
+    view: View, kinds: Iterable[Tokens], seed: int, step: int, sources: Sequence[str] = ()
+) -> dict[Tokens, Selected]:
+    """weight_n * [n is seen] and D_i = sum_n weight_n [n is seen] for each kind; D of "all" is the View's own count.
+
+    `sources` names the source of every training row. A kind that sees nothing in this step has D_i = 1: its sum is 0.
+    """
     found: dict[Tokens, Selected] = {}
     for kind in dict.fromkeys(kinds):
         if kind == "all":
             found[kind] = Selected(view.weight, view.count)
         else:
-            weight = view.weight * seen(view, kind, seed, step)
-            found[kind] = Selected(weight, float(weight.sum()))
+            weight = view.weight * seen(view, kind, seed, step, sources)
+            found[kind] = Selected(weight, float(weight.sum()) or 1.0)
     return found
 
 
-def seen(view: View, kind: Tokens, seed: int, step: int) -> Tensor:
+def seen(view: View, kind: Tokens, seed: int, step: int, sources: Sequence[str] = ()) -> Tensor:
     """(N,) bool; `share` is a function of (seed, step, row, position) and of nothing else."""
     if isinstance(kind, Last):
         ends = torch.bincount(view.row, minlength=len(view.input_ids)).cumsum(0)
         left = ends[view.row] - torch.arange(len(view.row), device=view.row.device)
         return left <= kind.last
+    if isinstance(kind, FromSource):
+        rows = torch.tensor([sources[i] == kind.source for i in view.origin.tolist()], device=view.row.device)
+        return rows[view.row]
     if isinstance(kind, Share):
         noise = Noise()
         noise.at(seed, step, torch.arange(len(view.input_ids)))

@@ -216,7 +216,14 @@ class Share(Frozen):
     share: float = Field(gt=0, lt=1)
 
 
-Tokens = Literal["all", "content"] | Last | Share
+class FromSource(Frozen):
+    """The scored tokens of rows that one of the data's sources gave: what is learned from some rows, what is held to a
+    reference on others."""
+
+    source: str
+
+
+Tokens = Literal["all", "content"] | Last | Share | FromSource
 
 
 Method = SerializeAsAny[Annotated[MethodPlugin, BeforeValidator(MethodPlugin.parse)]]
@@ -283,6 +290,18 @@ class Run(Frozen):
                 raise SpecError(message, "objective", name, "term", "reference")
         if BASE in self.references and self.references[BASE].kind != BASE:
             raise SpecError('"base" is always the model without its adapter; choose another name', "references", BASE)
+        return self
+
+    @model_validator(mode="after")
+    def _tokens_name_sources(self) -> "Run":
+        known = set(self.data.sources)
+        for name, weighted in self.objective.items():
+            if isinstance(weighted.tokens, FromSource) and weighted.tokens.source not in known:
+                missing = weighted.tokens.source
+                message = (
+                    f'"{missing}" is no source.{did_you_mean(missing, known)} They are {", ".join(sorted(known))}.'
+                )
+                raise SpecError(message, "objective", name, "tokens", "source")
         return self
 
     @model_validator(mode="after")

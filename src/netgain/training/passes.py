@@ -33,7 +33,7 @@ class Pass:
 def passes(training: "Training", view: View, active: Sequence[Active[Term]]) -> Iterator[Pass]:
     """The forward passes of one step, a micro-batch at a time; the backward pass belongs between two of them."""
     student = training.student
-    tokens = select(view, [each.part.tokens for each in active], training.seed, training.step)
+    tokens = select(view, [each.part.tokens for each in active], training.seed, training.step, training.sources)
     names = needs(active)
     start = 0
     with student.learning(), student.lm.checkpointing(training.runtime.gradient_checkpointing):
