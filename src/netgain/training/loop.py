@@ -101,6 +101,7 @@ class Training:
     runtime: Runtime = field(default_factory=Runtime)
     references: Mapping[str, Reference] = field(default_factory=dict)
     dev: Sequence[View] = ()
+    sources: Sequence[str] = ()
     step: int = 0
     tokens: int = 0
     seconds: float = 0.0
