@@ -15,13 +15,14 @@ from torch import Tensor
 from netgain.errors import UserError
 from netgain.models.lm import Head
 from netgain.objectives.linear import chunked_terms, fusable, logsumexp_head
+from netgain.objectives.sampling import Rollout
 from netgain.objectives.schedule import State, always_zero, current, initial, observe
 from netgain.objectives.selection import Selection
 from netgain.objectives.term import Penalty, Reading, Scores, SoftTarget, Term
 from netgain.spec.run import Learned, Ratio, Tokens, Weight, Weighted
 
-P_co = TypeVar("P_co", bound=Term | Penalty, covariant=True)
-Q = TypeVar("Q", Term, Penalty)
+P_co = TypeVar("P_co", bound=Term | Penalty | Rollout, covariant=True)
+Q = TypeVar("Q", Term, Penalty, Rollout)
 
 
 class NoGradient(UserError):
@@ -67,11 +68,12 @@ class Objective:
         self.arms = len(arms)
         self.parts: list[Part[Term]] = []
         self.penalties: list[Part[Penalty]] = []
+        self.rollouts: list[Part[Rollout]] = []
         for name in dict.fromkeys(name for arm in arms for name in arm):
             for same in _alike([arm.get(name) for arm in arms]):
                 self._add(name, same)
         for k in range(self.arms):
-            if all(always_zero(part.weights[k]) for part in (*self.parts, *self.penalties)):
+            if all(always_zero(part.weights[k]) for part in self.all):
                 raise UserError("objective: every weight is 0, so there is nothing to learn.")
         self._states: list[dict[str, State]] = [
             {name: state for name, each in arm.items() if (state := initial(each.weight)) or _is_ratio(each)}
@@ -90,12 +92,29 @@ class Objective:
             if any(isinstance(weight, Learned) for weight in weights):
                 raise UserError(f"objective.{name}.weight: a penalty's weight cannot be learned; give it a number.")
             self.penalties.append(Part(name, first.term, first.tokens, weights))
+        elif isinstance(first.term, Rollout):
+            self._add_rollout(Part(name, first.term, first.tokens, weights))
         else:
             raise UserError(f"objective.{name}: {type(first.term).__name__} does not derive from netgain's Term.")
 
+    def _add_rollout(self, part: Part[Rollout]) -> None:
+        where = f"objective.{part.name}"
+        if self.arms > 1:
+            raise UserError(f"{where}: answers are sampled by one arm alone; run with --pack off.")
+        if any(isinstance(weight, Learned) for weight in part.weights):
+            raise UserError(f"{where}.weight: the weight of sampled answers cannot be learned; give it a number.")
+        if part.tokens != "all":
+            raise UserError(f"{where}.tokens: sampled answers are no tokens of the data; leave it out.")
+        self.rollouts.append(part)
+
+    @property
+    def all(self) -> tuple[Part[Term | Penalty | Rollout], ...]:
+        """Everything that some arm weighs at some time."""
+        return (*self.parts, *self.penalties, *self.rollouts)
+
     # ---- weights
 
-    def weight(self, part: Part[Term | Penalty], arm: int, progress: float) -> float:
+    def weight(self, part: Part[Term | Penalty | Rollout], arm: int, progress: float) -> float:
         """The weight of a part in an arm at the next step."""
         return current(part.weights[arm], self._states[arm].get(part.name, {}), progress)
 
@@ -116,9 +135,13 @@ class Objective:
         """The penalties that some arm weighs now."""
         return self._active(self.penalties, progress)
 
+    def rolled(self, progress: Sequence[float], step: int) -> list[Active[Rollout]]:
+        """The terms of sampled answers that are due before this step and weighed."""
+        return self._active([part for part in self.rollouts if step % part.term.every == 0], progress)
+
     def observe(self, arm: int, raw: Mapping[str, float]) -> None:
         """Let the weights of an arm that depend on its terms' values see those of the step that was taken."""
-        for part in (*self.parts, *self.penalties):
+        for part in self.all:
             if part.name in raw and part.name in self._states[arm] and not always_zero(part.weights[arm]):
                 to = raw.get(self._compared[arm].get(part.name, part.name))
                 if to is not None:

@@ -72,6 +72,12 @@ def pass_at_k(correct: Sequence[bool] | NDArray[np.bool_], k: int) -> Floats:
     return np.where(right, k / count * comb(wrong, k - 1) / comb(count - 1, k - 1), 0.0)
 
 
+def pass_at_k_score(correct: Sequence[bool] | NDArray[np.bool_], k: int) -> float:
+    """1 - C(n - c, k) / C(n, k)."""
+    right = np.asarray(correct, dtype=bool)
+    return 1.0 - comb(int((~right).sum()), k) / comb(len(right), k)
+
+
 def own_share(quality: Floats, distances: Floats) -> Floats:
     """(n,) credit for each answer's own quality times distance to the others, from q (n,) and d (n, n); n >= 3.
 
@@ -98,8 +104,11 @@ def surrogate(logprobs: "Tensor", advantages: Floats, tokens: Sequence[int] | No
     With `tokens` each log-probability is divided by its length over the mean length: no answer moves more for being
     long. That is no longer the gradient of E[S] where lengths differ.
     """
-    weights = logprobs.new_tensor(advantages)
-    if tokens is not None:
-        lengths = logprobs.new_tensor(tokens)
-        weights = weights * lengths.mean() / lengths
-    return -(weights * logprobs).sum()
+    weights = advantages if tokens is None else length_neutral(advantages, tokens)
+    return -(logprobs.new_tensor(weights) * logprobs).sum()
+
+
+def length_neutral(advantages: Floats, tokens: Sequence[int]) -> Floats:
+    """A_i * mean length / length of i."""
+    lengths = np.asarray(tokens, dtype=np.float64)
+    return advantages * lengths.mean() / lengths

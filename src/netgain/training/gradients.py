@@ -9,7 +9,9 @@ from torch import Tensor
 
 from netgain.data.view import View
 from netgain.objectives.objective import Active
+from netgain.objectives.sampling import Rollout
 from netgain.objectives.term import Penalty, Term
+from netgain.training import rollouts
 from netgain.training.passes import passes, penalty, score
 
 if TYPE_CHECKING:
@@ -18,16 +20,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Gradients:
-    """Of each part: its name, and for each arm that it belongs to its weight, value and gradient (P,)."""
+    """Of each part: its name, and for each arm that it belongs to its weight, value and gradient (P,).
+
+    `moves` says whether a value other than 0 means that there is a gradient: answers of equal credit have none."""
 
     name: str
     weights: tuple[float, ...]
     raw: dict[int, float]
     arms: dict[int, Tensor]
+    moves: bool = True
 
 
 def term_gradients(
-    training: "Training", view: View, active: Sequence[Active[Term]], penalties: Sequence[Active[Penalty]] = ()
+    training: "Training",
+    view: View,
+    active: Sequence[Active[Term]],
+    penalties: Sequence[Active[Penalty]] = (),
+    sampled: Sequence[Active[Rollout]] = (),
 ) -> list[Gradients]:
     """d raw_ik / d theta_k of each part, unweighted, over the whole View; every tensor's own gradient is left empty."""
     alone = [replace(each, weights=tuple(float(k in each.arms) for k in range(len(training.arms)))) for each in active]
@@ -50,7 +59,16 @@ def term_gradients(
             of.raw[k], of.arms[k] = float(value.detach()), _flat(training, k)
             training.student.zero_grad()
         found.append(of)
-    return found
+    return [*found, *(_of_answers(training, view, each) for each in sampled)]
+
+
+def _of_answers(training: "Training", view: View, each: Active[Rollout]) -> Gradients:
+    """The surrogate's gradient of the one arm that samples."""
+    drawn = rollouts.roll(training, each, view)
+    rollouts.backward(training, drawn, 1.0, each.part.term.temperature)
+    own = Gradients(each.part.name, each.weights, {0: -drawn.score}, {0: _flat(training, 0)}, drawn.moves)
+    training.student.zero_grad()
+    return own
 
 
 def _flat(training: "Training", arm: int) -> Tensor:

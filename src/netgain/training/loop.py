@@ -14,13 +14,18 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from netgain.data.view import View
-from netgain.objectives.objective import Loss, Objective
+from netgain.objectives.objective import Active, Loss, Objective
+from netgain.objectives.sampling import Judge, Rollout
+from netgain.objectives.term import Penalty
 from netgain.spec.run import Runtime
+from netgain.training import rollouts
 from netgain.training.arms import Arm, Reference, Student, learning_rate
 from netgain.training.bilevel import learn_weights
 from netgain.training.passes import passes, penalty, score
+from netgain.training.rollouts import Rolled
 
 PROBED = ("grad_norm", "grad_share", "grad_cosine")
+SAMPLED = ("score", "answers", "answer_tokens", "sample_seconds")
 
 
 class Diverged(Exception):
@@ -35,7 +40,8 @@ class Diverged(Exception):
 @dataclass(frozen=True, slots=True)
 class ArmStep:
     """What one step was for one arm. `terms` maps a name to (raw, weight): loss = sum of raw * weight; `probes` to
-    (grad_norm, grad_share, grad_cosine) where the step was probed."""
+    (grad_norm, grad_share, grad_cosine) where the step was probed, `sampled` to (score, answers, tokens, seconds) where
+    answers were sampled."""
 
     progress: float
     loss: float
@@ -43,12 +49,15 @@ class ArmStep:
     lr: float
     grad_norm: float
     probes: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
+    sampled: Mapping[str, tuple[float, int, int, float]] = field(default_factory=dict)
 
     def row(self) -> dict[str, dict[str, float]]:
         """The terms as metrics.jsonl has them."""
         rows = {name: {"raw": raw, "weight": weight} for name, (raw, weight) in self.terms.items()}
         for name, values in self.probes.items():
             rows[name] |= dict(zip(PROBED, values, strict=True))
+        for name, drawn in self.sampled.items():
+            rows[name] |= dict(zip(SAMPLED, drawn, strict=True))
         return rows
 
 
@@ -92,7 +101,8 @@ class StepRecord:
 @dataclass
 class Training:
     """K arms under way. `views(k)` is the View of step k, the same whenever it is asked for; `dev` are Views of rows
-    that nothing is learned from but the weights of terms."""
+    that nothing is learned from but the weights of terms. `judge` scores the answers of sampled terms, which `rolled`
+    keeps for the step that they are drawn for."""
 
     student: Student
     arms: Sequence[Arm]
@@ -102,9 +112,11 @@ class Training:
     references: Mapping[str, Reference] = field(default_factory=dict)
     dev: Sequence[View] = ()
     sources: Sequence[str] = ()
+    judge: Judge | None = None
     step: int = 0
     tokens: int = 0
     seconds: float = 0.0
+    rolled: dict[tuple[int, str], Rolled] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         self.objective = Objective([arm.objective for arm in self.arms])
@@ -156,6 +168,7 @@ def _step(training: Training) -> StepRecord:
     live = [arm.learns_at(step) for arm in arms]
     view = training.view()
     loss = backward(training, view, [arm.progress(step) for arm in arms], live)
+    loss, sampled = _roll(training, loss, view, [arm.progress(step) for arm in arms])
     norms = _grad_norms(arms)
     losses, *raw, measured = _numbers(loss.arms, loss.raw, norms)
     rates = [learning_rate(arm.optim, step) for arm in arms]
@@ -178,7 +191,7 @@ def _step(training: Training) -> StepRecord:
             continue
         terms = {n: (raw[t][k], loss.weights[t][k]) for t, n in enumerate(loss.names) if k in loss.members[t]}
         training.objective.observe(k, {name: value for name, (value, _) in terms.items()})
-        records.append(ArmStep(arm.progress(step), losses[k], terms, rates[k], measured[k]))
+        records.append(ArmStep(arm.progress(step), losses[k], terms, rates[k], measured[k], sampled=sampled))
     return StepRecord(training.step, tuple(records), training.tokens, training.seconds)
 
 
@@ -212,17 +225,35 @@ def _penalise(training: Training, loss: Loss, progress: Sequence[float], live: S
         row = torch.stack(
             [values[k].detach().to(loss.raw) if k in values else loss.raw.new_zeros(()) for k in range(len(live))]
         )
-        weights = torch.tensor(each.weights, dtype=row.dtype, device=row.device)
-        loss = replace(
-            loss,
-            arms=loss.arms + weights * row,
-            names=(*loss.names, each.part.name),
-            raw=torch.cat([loss.raw, row[None]]),
-            totals=(*loss.totals, 1.0),
-            weights=(*loss.weights, each.weights),
-            members=(*loss.members, each.arms),
-        )
+        loss = _appended(loss, each, row)
     return loss
+
+
+def _appended(loss: Loss, each: Active[Penalty] | Active[Rollout], row: Tensor) -> Loss:
+    """The loss with one more term, whose value in each arm is `row` (K,)."""
+    weights = torch.tensor(each.weights, dtype=row.dtype, device=row.device)
+    return replace(
+        loss,
+        arms=loss.arms + weights * row,
+        names=(*loss.names, each.part.name),
+        raw=torch.cat([loss.raw, row[None]]),
+        totals=(*loss.totals, 1.0),
+        weights=(*loss.weights, each.weights),
+        members=(*loss.members, each.arms),
+    )
+
+
+def _roll(
+    training: Training, loss: Loss, view: View, progress: Sequence[float]
+) -> tuple[Loss, dict[str, tuple[float, int, int, float]]]:
+    """The loss with the sampled terms that are due, -w S, whose gradient is added to the arm's tensors."""
+    sampled: dict[str, tuple[float, int, int, float]] = {}
+    for each in training.objective.rolled(progress, training.step):
+        found = rollouts.roll(training, each, view)
+        rollouts.backward(training, found, each.weights[0], each.part.term.temperature)
+        loss = _appended(loss, each, loss.raw.new_tensor([-found.score]))
+        sampled[each.part.name] = (found.score, found.samples, found.tokens, found.seconds)
+    return loss, sampled
 
 
 def _grad_norms(arms: Sequence[Arm]) -> list[Tensor]:

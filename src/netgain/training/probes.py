@@ -5,7 +5,8 @@ gradient at all. So at some steps each term's own gradient g_i is made before th
 masks and weights. A probe of T terms costs one forward pass and T backward passes; the step itself is left alone.
 """
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 
 import torch
@@ -35,7 +36,8 @@ def measure(training: Training) -> list[dict[str, Probe]]:
     """What each term of each arm does at the next step; raises NoGradient for a term that does nothing."""
     progress = [arm.progress(training.step) for arm in training.arms]
     objective = training.objective
-    found = term_gradients(training, training.view(), objective.active(progress), objective.penalised(progress))
+    penalties, sampled = objective.penalised(progress), objective.rolled(progress, training.step)
+    found = term_gradients(training, training.view(), objective.active(progress), penalties, sampled)
     return [_arm(training, k, [each for each in found if k in each.arms]) for k in range(len(training.arms))]
 
 
@@ -48,7 +50,8 @@ def _arm(training: Training, k: int, parts: Sequence[Gradients]) -> dict[str, Pr
     whole, size = sum(pushes), float(total.norm())
     probes: dict[str, Probe] = {}
     for each, norm, push in zip(parts, norms, pushes, strict=True):
-        _refuse_idle(each.name, each.weights[k], each.raw[k], norm)
+        if each.moves:
+            _refuse_idle(each.name, each.weights[k], each.raw[k], norm)
         along = each.weights[k] * float(each.arms[k] @ total)
         cosine = along / (push * size) if push and size else 0.0
         probes[each.name] = Probe(norm, push / whole if whole else 0.0, cosine)
@@ -67,15 +70,19 @@ def probe(records: Iterator[StepRecord], training: Training, every: int | None =
     """Pass the records on; those of probed steps carry the probes. It must wrap `train` itself.
 
     Steps 1, 1 + every, 1 + 2 every, ... are probed; without `every`, about ten in a run whose objective has two or
-    more terms, and none in a run of one term, whose share and direction are the step's.
+    more terms, and none in a run of one term, whose share and direction are the step's. The period is rounded up to
+    steps at which answers are sampled.
     """
     period = every or (max(1, training.steps // TIMES) if _several(training) else None)
+    if period is not None:
+        sampled = math.lcm(*(part.term.every for part in training.objective.rollouts))
+        period = -(-period // sampled) * sampled
     while not training.finished:
         due = period is not None and training.step % period == 0
         found = measure(training) if due else None
         record = next(records)
         if found is None:
-            _check_alone(record)
+            _check_alone(record, {part.name for part in training.objective.rollouts})
             yield record
         else:
             yield replace(
@@ -85,7 +92,7 @@ def probe(records: Iterator[StepRecord], training: Training, every: int | None =
 
 def _several(training: Training) -> bool:
     objective = training.objective
-    return len({part.name for part in (*objective.parts, *objective.penalties)}) > 1
+    return len({part.name for part in objective.all}) > 1
 
 
 def _with(own: ArmStep | None, probes: dict[str, Probe]) -> ArmStep | None:
@@ -95,9 +102,10 @@ def _with(own: ArmStep | None, probes: dict[str, Probe]) -> ArmStep | None:
     return replace(own, probes=found)
 
 
-def _check_alone(record: StepRecord) -> None:
-    """A run of one term needs no probe: the gradient of the step is the term's."""
+def _check_alone(record: StepRecord, sampled: Set[str]) -> None:
+    """A run of one term needs no probe: the gradient of the step is the term's, unless its answers were all alike."""
     for own in record.arms:
         if own is not None and len(own.terms) == 1:
             ((name, (raw, weight)),) = own.terms.items()
-            _refuse_idle(name, weight, raw, own.grad_norm)
+            if name not in sampled:
+                _refuse_idle(name, weight, raw, own.grad_norm)
