@@ -86,6 +86,7 @@ class Study(Frozen):
                 raw = override(raw, path, value)
             except SpecError as error:
                 raise SpecError(str(error), "scales", scale, path) from None
+        raw["vary"] = {axis: _without_null(values) for axis, values in raw["vary"].items()}
         return Study.model_validate({**raw, "folder": self.folder, "scale": scale})
 
     def to_dict(self) -> dict[str, Any]:
@@ -110,6 +111,11 @@ class Planned:
     seed: int | None
     run: Run
     sig: str
+
+
+def _without_null(values: Any) -> Any:
+    """The points of an axis but those that a scale sets to null."""
+    return {label: v for label, v in values.items() if v is not None} if isinstance(values, dict) else values
 
 
 def override(tree: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
