@@ -5,7 +5,7 @@ import sys
 import time
 from pathlib import Path
 
-CLAIMS = ("loop.py", "generation.py", "items.py", "translate.py", "diversity.py")
+CLAIMS = ("loop.py", "sweep.py", "generation.py", "items.py", "translate.py", "diversity.py")
 
 
 def main() -> None:

@@ -1,0 +1,259 @@
+"""Eight weights of distillation: a process each with HF Trainer and peft, against one `netgain run`.
+
+    python bench/sweep.py [--size 0.3M|7M|90M ...] [--steps N] [--arms N] [--threads N] [--apart] [--gpu]
+
+(a) runs one process after the other. Each loads student and teacher, and asks the teacher anew at every step; rows
+    come tokenised and in order from a file, and the initial adapter too, so that both learn from the same numbers.
+(b) is one command: it reads JSONL, tokenises, computes the teacher once, trains the arms as a pack, checkpoints,
+    measures a text, seals eight runs. --apart adds the same command without packing.
+The models of the 90M size are bfloat16 in (b) and float32 in (a), unless --baseline-dtype says otherwise.
+Wall time is from start to exit, imports included; memory is the largest resident set of any of the processes.
+Equality: the relative norm of the difference of what the two adapters learned. Targets: (b) / (a) <= 0.15, 0.25, 0.20
+in time at the three sizes on a CPU, 0.35 with --gpu (random weights of the size of Qwen3-1.7B).
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+SIZES: dict[str, dict[str, Any]] = {
+    "0.3M": {"hidden": 64, "layers": 4, "head": 32, "vocab": 1024, "batch": 4, "length": 64, "steps": 100},
+    "7M": {"hidden": 256, "layers": 6, "head": 64, "vocab": 8192, "batch": 4, "length": 128, "steps": 60},
+    "90M": {"hidden": 640, "layers": 14, "head": 64, "vocab": 32000, "batch": 2, "length": 128, "steps": 20},
+    "1.7B": {"hidden": 2048, "layers": 28, "head": 128, "vocab": 151936, "batch": 4, "length": 512, "steps": 40},
+}
+HALF = ("90M", "1.7B")
+"""Sizes whose models are bfloat16 in netgain."""
+TARGETS = {"0.3M": 0.15, "7M": 0.25, "90M": 0.20, "1.7B": 0.35}
+WEIGHTS = (0.0, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 1.0)
+LR = 1e-3
+
+
+# ---- what both sides are given
+
+
+def build(folder: Path, size: dict[str, Any], arms: int, steps: int) -> None:
+    """Student, teacher, rows (as text and as ids in the order of the steps), the initial adapter, the study."""
+    import random
+
+    import torch
+
+    from netgain.adapters.lora import Lora
+    from netgain.execute.prepare import order_of, prepare, template_of
+    from netgain.models.load import load
+    from netgain.spec.identity import torch_stream
+    from netgain.spec.load import load as load_study
+    from netgain.spec.run import ModelSpec
+
+    draw = random.Random(0)
+    half = size["length"] // 2
+    letters = "abcdefghijklmnopqrstuvwxyz"  # no spaces: every row has the same length
+    rows = [
+        {"p": "".join(draw.choices(letters, k=half)), "a": "".join(draw.choices(letters, k=half - 2))}
+        for _ in range(steps * size["batch"])
+    ]
+    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for seed, (name, layers) in enumerate((("student", size["layers"]), ("teacher", 2 * size["layers"]))):
+        torch.manual_seed(seed)
+        lm = load(ModelSpec(id="config:qwen3", config={**config(size, layers), "seed": seed}))
+        lm.net.save_pretrained(folder / name)
+        lm.tok.save_pretrained(folder / name)
+    (folder / "study.yaml").write_text(json.dumps(study(folder, size, arms, steps)))
+    run = load_study(folder / "study.yaml").base
+    lm = load(run.model.model_copy(update={"dtype": "float32"}))
+    template = template_of(run.model, lm.tok)
+    learned = prepare(run, template, folder).train.rows
+    order = order_of(run, len(learned))
+    chosen = [learned[i] for k in range(steps) for i in order.step(k, [len(row.ids) for row in learned])]
+    data = [
+        {"ids": row.ids, "labels": [i if s else -100 for i, s in zip(row.ids, row.supervised, strict=True)]}
+        for row in chosen
+    ]
+    (folder / "steps.json").write_text(json.dumps(data))
+    Lora(r=8, alpha=16).attach(lm, torch_stream(0, "init")).save(folder / "initial")
+
+
+def config(size: dict[str, Any], layers: int) -> dict[str, Any]:
+    """The shape of a Qwen3."""
+    heads = size["hidden"] // size["head"]
+    return {
+        "hidden_size": size["hidden"],
+        "intermediate_size": 3 * size["hidden"],
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "num_key_value_heads": max(1, heads // 2),
+        "head_dim": size["head"],
+        "vocab_size": size["vocab"],
+    }
+
+
+def study(folder: Path, size: dict[str, Any], arms: int, steps: int) -> dict[str, Any]:
+    """The sweep as a study file."""
+    dtype = "bfloat16" if size in [SIZES[name] for name in HALF] else "float32"
+    teacher = {"kind": "model", "model": {"id": str(folder / "teacher"), "template": "plain", "dtype": dtype}}
+    rows = {"kind": "jsonl", "path": str(folder / "rows.jsonl"), "prompt": "p", "answer": "a"}
+    return {
+        "name": "sweep",
+        "question": "What does the weight of distillation change?",
+        "base": {
+            "model": {"id": str(folder / "student"), "template": "plain", "dtype": dtype},
+            "method": {"kind": "lora", "r": 8, "alpha": 16},
+            "data": {"sources": {"rows": rows}, "dev": 0},
+            "references": {"teacher": teacher},
+            "objective": {"ce": "ce", "kd": {"term": {"kind": "kl", "reference": "teacher"}, "weight": 0.0}},
+            "optim": {"learning_rate": LR, "steps": steps, "batch": size["batch"], "schedule": "constant"},
+            "tasks": {
+                "text": {"kind": "ppl", "source": {"kind": "embedded", "suite": "text", "n": 1}, "characters": 60}
+            },
+        },
+        "vary": {"arm": {f"w{weight}": {"objective.kd.weight": weight} for weight in WEIGHTS[:arms]}},
+    }
+
+
+# ---- (a)
+
+
+def alone(folder: Path, weight: float, out: Path, dtype: str, gpu: bool) -> None:
+    """One weight as a person would train it: HF Trainer, peft, and a teacher that is asked at every step."""
+    import torch
+    import torch.nn.functional as F
+    from datasets import Dataset
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, Trainer, TrainingArguments
+
+    kind = getattr(torch, dtype)
+    base = AutoModelForCausalLM.from_pretrained(folder / "student", dtype=kind)
+    student: Any = PeftModel.from_pretrained(base, str(folder / "initial"), is_trainable=True)
+    teacher = AutoModelForCausalLM.from_pretrained(folder / "teacher", dtype=kind).eval().requires_grad_(False)
+    teacher.to("cuda" if gpu else "cpu")
+    rows = json.loads((folder / "steps.json").read_text())
+    data = Dataset.from_dict({"input_ids": [r["ids"] for r in rows], "labels": [r["labels"] for r in rows]})
+    spec = json.loads((folder / "study.yaml").read_text())["base"]["optim"]
+
+    class Distilling(Trainer):
+        def compute_loss(
+            self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+        ) -> Any:
+            labels = inputs.pop("labels")[:, 1:]
+            logits = model(**inputs, use_cache=False).logits[:, :-1].float()
+            with torch.no_grad():
+                other = teacher(**inputs, use_cache=False).logits[:, :-1].float()
+            mask = labels != -100
+            ce = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=-100)
+            kl = F.kl_div(logits.log_softmax(-1), other.log_softmax(-1), reduction="none", log_target=True).sum(-1)
+            return ce + weight * (kl * mask).sum() / mask.sum()
+
+        def _get_train_sampler(self, *_: Any, **__: Any) -> Any:
+            return torch.utils.data.SequentialSampler(self.train_dataset)  # type: ignore[arg-type]
+
+    with tempfile.TemporaryDirectory() as scratch:
+        arguments = TrainingArguments(
+            scratch, per_device_train_batch_size=spec["batch"], max_steps=spec["steps"], learning_rate=LR,
+            lr_scheduler_type="constant", weight_decay=0.0, save_strategy="no", report_to=[], use_cpu=not gpu,
+            disable_tqdm=True, logging_strategy="no", max_grad_norm=1.0,
+        )  # fmt: skip
+        Distilling(model=student, args=arguments, train_dataset=data.with_format("torch")).train()
+    student.save_pretrained(str(out))
+
+
+# ---- both, measured
+
+
+def timed(command: list[str], threads: int, extra: dict[str, str]) -> tuple[float, float]:
+    """(seconds, MB of the largest resident set) of a process that must succeed."""
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false", **extra}
+    start = time.perf_counter()
+    with tempfile.TemporaryFile("w+") as said:
+        process = subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT, env=environment)
+        _, status, used = os.wait4(process.pid, 0)
+        took = time.perf_counter() - start
+        if status:
+            said.seek(0)
+            sys.exit(f"{' '.join(command)} failed:\n{said.read()[-3000:]}")
+    return took, used.ru_maxrss / 1024
+
+
+def difference(folder: Path, ledger: Path, arms: int) -> float:
+    """The largest ||ours - theirs|| / ||theirs - initial|| over the arms."""
+    import torch
+    from safetensors.torch import load_file
+
+    notes = json.loads((ledger / "studies" / "sweep.json").read_text())
+    sigs = {run["arm"]: run["sig"] for run in notes["runs"]}
+    initial = load_file(folder / "initial" / "adapter_model.safetensors")
+    worst = 0.0
+    for weight in WEIGHTS[:arms]:
+        ours = load_file(ledger / "runs" / sigs[f"w{weight}"] / "adapter" / "adapter_model.safetensors")
+        theirs = load_file(folder / f"alone-{weight}" / "adapter_model.safetensors")
+        flat = {n: torch.cat([d[k].float().flatten() for k in sorted(initial)]) for n, d in
+                (("ours", ours), ("theirs", theirs), ("initial", initial))}  # fmt: skip
+        apart = (flat["ours"] - flat["theirs"]).norm() / (flat["theirs"] - flat["initial"]).norm()
+        worst = max(worst, float(apart))
+    return worst
+
+
+def measure(name: str, asked: argparse.Namespace) -> dict[str, Any]:
+    """Both sides at one size."""
+    size = SIZES[name]
+    steps = asked.steps or size["steps"]
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        build(folder, size, asked.arms, steps)
+        me = [sys.executable, str(Path(__file__).resolve())]
+        device = ["--device", "cuda" if asked.gpu else "cpu"]
+        theirs = [
+            timed(
+                [*me, "--alone", str(folder), str(weight), str(folder / f"alone-{weight}"), asked.baseline_dtype]
+                + (["--gpu"] if asked.gpu else []),
+                asked.threads,
+                {"HF_HUB_OFFLINE": "1"},
+            )
+            for weight in WEIGHTS[: asked.arms]
+        ]
+        run = [sys.executable, "-m", "netgain", "run", str(folder / "study.yaml"), *device, "--ledger"]
+        ours, memory = timed([*run, str(folder / "ledger")], asked.threads, {})
+        seconds = sum(took for took, _ in theirs)
+        found: dict[str, Any] = {
+            "size": name, "arms": asked.arms, "steps": steps, "processes_s": seconds, "netgain_s": ours,
+            "ratio": ours / seconds, "target": TARGETS[name],
+            "processes_mb": max(mb for _, mb in theirs), "netgain_mb": memory,
+            "difference": difference(folder, folder / "ledger", asked.arms),
+        }  # fmt: skip
+        if asked.apart:
+            found["apart_s"], found["apart_mb"] = timed(
+                [*run, str(folder / "apart"), "--pack", "off"], asked.threads, {}
+            )
+    return found
+
+
+def main() -> None:
+    """Print one line of JSON a size."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", nargs="+", choices=list(SIZES))
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--arms", type=int, default=8)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--apart", action="store_true", help="also netgain without packing")
+    parser.add_argument("--gpu", action="store_true", help="on a GPU, at the size of Qwen3-1.7B unless --size says")
+    parser.add_argument("--baseline-dtype", default=None, choices=["float32", "bfloat16"])
+    parser.add_argument("--alone", nargs=4, metavar=("FOLDER", "WEIGHT", "OUT", "DTYPE"), help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.alone:
+        folder, weight, out, dtype = asked.alone
+        alone(Path(folder), float(weight), Path(out), dtype, asked.gpu)
+        return
+    asked.baseline_dtype = asked.baseline_dtype or ("bfloat16" if asked.gpu else "float32")
+    for name in asked.size or (["1.7B"] if asked.gpu else ["0.3M", "7M", "90M"]):
+        found = measure(name, asked)
+        rounded = {key: float(f"{value:.4g}") if isinstance(value, float) else value for key, value in found.items()}
+        print(json.dumps(rounded), flush=True)
+
+
+if __name__ == "__main__":
+    main()
