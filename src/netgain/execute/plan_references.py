@@ -67,8 +67,10 @@ def planned_references(study: Study, ledger: Ledger) -> Iterator[ReferencePlan]:
             try:
                 store = _store(each.run, reference, kept, ledger, study.folder)
             except UserError as error:
+                waits = any(ledger.run(need).state() != "done" for need in each.needs)
+                words = "counted when the run that it rests on is finished." if waits else str(error)
                 broken[name] = ReferencePlan(
-                    name, reference.kind, kept, 0, 0, 0, None, "", f"reference {name}: {error}"
+                    name, reference.kind, kept, 0, 0, 0, None, "", f"reference {name}: {words}"
                 )
                 continue
             key, rows = _rows(each, study.folder, read)

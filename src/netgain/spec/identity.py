@@ -38,11 +38,15 @@ def essence(value: Any) -> Any:
 
 
 def identity(run: Run) -> dict[str, Any]:
-    """The essence of a run; a method that learns nothing is the same run for every seed, data set and optimiser."""
+    """The essence of a run; a method that learns nothing is the same run for every seed, data set and optimiser.
+
+    One that is built from other runs is the same for every objective and optimiser only.
+    """
     full = essence(run)
-    if not run.method.learns:
-        return {name: full[name] for name in ("model", "method", "tasks")}
-    return full
+    if run.method.learns:
+        return full
+    kept = ("model", "method", "tasks", "data", "seed") if run.method.built else ("model", "method", "tasks")
+    return {name: full[name] for name in kept if name in full}
 
 
 def sig(run: Run) -> str:

@@ -82,6 +82,8 @@ class MethodPlugin(Plugin):
 
     family = "netgain.adapters"
     learns: ClassVar[bool] = True
+    built: ClassVar[bool] = False
+    """Made from the adapters of other runs, without a step of training: its data only chooses among what was made."""
 
 
 class TermPlugin(Plugin):

@@ -13,6 +13,7 @@ from pydantic import (
 )
 
 from netgain.errors import did_you_mean
+from netgain.spec.denoise import Denoise
 from netgain.spec.plugin import Frozen, MethodPlugin, ReferencePlugin, TaskPlugin, TermPlugin
 from netgain.spec.stop import Retain
 
@@ -28,8 +29,27 @@ class SpecError(ValueError):
         self.loc = loc
 
 
+class RunRef(Frozen):
+    """Another run of the study by the name of its arm, at the same seed; once the study is expanded, by its sig.
+
+    Only the sig is part of a run's identity, so what an arm is called decides nothing.
+    """
+
+    arm: str | None = None
+    sig: str | None = Field(default=None, pattern=r"^[0-9a-f]{16}$")
+
+    @model_validator(mode="after")
+    def _one_name(self) -> "RunRef":
+        if (self.arm is None) == (self.sig is None):
+            raise SpecError("names a run by its arm or by its sig")
+        return self
+
+
 class ModelSpec(Frozen):
-    """Which base model. In a study file a bare string is the id."""
+    """Which base model. In a study file a bare string is the id.
+
+    A masked language model is a denoiser: `denoise` says how its answers are corrupted and written.
+    """
 
     id: str
     dtype: Literal["float32", "bfloat16"] = "float32"
@@ -39,6 +59,7 @@ class ModelSpec(Frozen):
     revision: str | None = None
     trust_remote_code: bool = False
     config: dict[str, Any] = Field(default_factory=dict)
+    denoise: Denoise | None = None
 
     @model_validator(mode="before")
     @classmethod

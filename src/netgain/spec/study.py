@@ -1,8 +1,8 @@
 """A Study: a question, a base run, the axes that vary, and the contrasts that were declared before running."""
 
 import itertools
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from netgain.errors import UserError, did_you_mean
 from netgain.spec.identity import essence, sig
+from netgain.spec.needs import linked, needs
 from netgain.spec.plugin import Frozen
 from netgain.spec.retention import RetentionSuite, expand_retention
 from netgain.spec.run import Run, SpecError
@@ -111,6 +112,8 @@ class Planned:
     seed: int | None
     run: Run
     sig: str
+    needs: tuple[str, ...] = ()
+    """Sigs of the runs that must be finished first."""
 
 
 def _without_null(values: Any) -> Any:
@@ -164,7 +167,20 @@ def _changes(axis: str, value: Any) -> list[tuple[str, Any]]:
 
 
 def expand(study: Study) -> list[Arm]:
-    """Every arm of the product of the axes, in the order of the file."""
+    """Every arm of the product of the axes, in the order of the file, resting on the runs of the first seed."""
+    arms = _points(study)
+    runs = _linked(arms, study.seeds[0])
+    return [replace(arm, run=runs[arm.name]) for arm in arms]
+
+
+def _linked(arms: Sequence[Arm], seed: int) -> dict[str, Run]:
+    """The run of every arm at a seed, knowing the runs that it rests on."""
+    where = {arm.name: ("vary", *list(arm.coords.items())[-1]) if arm.coords else ("base",) for arm in arms}
+    return linked({arm.name: arm.run.model_copy(update={"seed": seed}) for arm in arms}, where)
+
+
+def _points(study: Study) -> list[Arm]:
+    """Every point of the grid, its references to other arms still by name."""
     axes = [[(axis, label, value) for label, value in _labelled(axis, vs)] for axis, vs in study.vary.items()]
     base = study.base.model_dump()
     arms: list[Arm] = []
@@ -228,18 +244,38 @@ def _matches(arm: Arm, pattern: str | dict[str, str]) -> bool:
 
 
 def planned(study: Study) -> list[Planned]:
-    """Every run of the study: arms times seeds; an arm that learns nothing runs once, without a seed."""
-    return list(_planned(study))
+    """Every run of the study: arms times seeds, each behind the runs that it needs.
+
+    An arm that neither learns nor is built runs once, without a seed.
+    """
+    arms = _points(study)
+    wanted: list[Planned] = []
+    runs = {seed: _linked(arms, seed) for seed in study.seeds}
+    for arm in arms:
+        seeded = arm.run.method.learns or arm.run.method.built
+        for seed in study.seeds if seeded else study.seeds[:1]:
+            run = runs[seed][arm.name]
+            wanted.append(Planned(arm.name, seed if seeded else None, run, sig(run), needs(run)))
+    return _in_order(wanted)
 
 
-def _planned(study: Study) -> Iterator[Planned]:
-    for arm in expand(study):
-        if not arm.run.method.learns:
-            yield Planned(arm.name, None, arm.run, sig(arm.run))
-            continue
-        for seed in study.seeds:
-            run = arm.run.model_copy(update={"seed": seed})
-            yield Planned(arm.name, seed, run, sig(run))
+def _in_order(wanted: Sequence[Planned]) -> list[Planned]:
+    """The order of the file, but for runs that wait for one further down."""
+    by_sig: dict[str, list[Planned]] = {}
+    for each in wanted:
+        by_sig.setdefault(each.sig, []).append(each)
+    placed: dict[int, Planned] = {}
+
+    def place(each: Planned) -> None:
+        for need in each.needs:
+            for other in by_sig.get(need, ()):
+                if id(other) not in placed:
+                    place(other)
+        placed.setdefault(id(each), each)
+
+    for each in wanted:
+        place(each)
+    return list(placed.values())
 
 
 def as_yaml(study: Study | BaseModel | dict[str, Any]) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from netgain.errors import UserError
 from netgain.ledger.store import Ledger, RunFolder
 from netgain.objectives.references._base import Host, Reference
+from netgain.spec.run import RunRef
 
 if TYPE_CHECKING:
     from netgain.models.lm import LM
@@ -18,12 +19,13 @@ FOLDERS = {"final": "adapter", "best": "adapter-best"}
 class FinishedRun(Reference):
     """p_ref = p_run on the same tokens.
 
-    run         the run's folder, or its sig (or the beginning of it) in this ledger
+    run         the run's folder, or its sig (or the beginning of it) in this ledger; or another arm of the study,
+                {arm: NAME}, whose run at the same seed is then done first
     checkpoint  final, or the best on the dev rows
     """
 
     kind: Literal["run"] = "run"
-    run: str
+    run: str | RunRef
     checkpoint: Literal["final", "best"] = "final"
 
     @property
@@ -32,13 +34,19 @@ class FinishedRun(Reference):
 
     def found(self, ledger: Path, folder: Path | None) -> RunFolder:
         """The run's folder, which must be that of a finished run."""
-        place = (folder or Path()) / Path(self.run).expanduser()
-        run = Ledger(place.parents[1]).run(place.name) if place.is_dir() else Ledger(ledger).find(self.run)
+        run = self._folder(Ledger(ledger), folder)
         if run.state() != "done":
             raise UserError(f"{run.path}: this run is {run.state()}; only a finished one can be a reference.")
         if not (run.path / FOLDERS[self.checkpoint]).is_dir():
             raise UserError(f"{run.path}: this run kept no {self.checkpoint} adapter.")
         return run
+
+    def _folder(self, ledger: Ledger, folder: Path | None) -> RunFolder:
+        if isinstance(self.run, RunRef):
+            assert self.run.sig is not None
+            return ledger.run(self.run.sig)
+        place = (folder or Path()) / Path(self.run).expanduser()
+        return Ledger(place.parents[1]).run(place.name) if place.is_dir() else ledger.find(self.run)
 
     def stamp(self, ledger: Path, folder: Path | None) -> Any:
         run, kept = self.found(ledger, folder), f"{FOLDERS[self.checkpoint]}/"
