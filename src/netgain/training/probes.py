@@ -17,6 +17,8 @@ from netgain.training.loop import ArmStep, StepRecord, Training
 
 TIMES = 10
 """How often a run is probed unless it is told."""
+SPACING = 10
+"""A probe costs about as much as two steps, so a short run is probed no more often than that."""
 
 TINY = 1e-4
 """A divergence at its minimum has no gradient either, and a value that is 0 but for rounding."""
@@ -70,10 +72,10 @@ def probe(records: Iterator[StepRecord], training: Training, every: int | None =
     """Pass the records on; those of probed steps carry the probes. It must wrap `train` itself.
 
     Steps 1, 1 + every, 1 + 2 every, ... are probed; without `every`, about ten in a run whose objective has two or
-    more terms, and none in a run of one term, whose share and direction are the step's. The period is rounded up to
+    more terms, at least SPACING steps apart, and none in a run of one term, whose share and direction are the step's. The period is rounded up to
     steps at which answers are sampled.
     """
-    period = every or (max(1, training.steps // TIMES) if _several(training) else None)
+    period = every or (max(SPACING, training.steps // TIMES) if _several(training) else None)
     if period is not None:
         sampled = math.lcm(*(part.term.every for part in training.objective.rollouts))
         period = -(-period // sampled) * sampled
