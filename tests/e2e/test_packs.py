@@ -15,6 +15,19 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from netgain.adapters._torch.packed import PackedStudent
+from netgain.data.view import View
+from netgain.execute import memory
+from netgain.execute.events import Event
+from netgain.execute.local import work
+from netgain.execute.run import Bench
+from netgain.ledger.store import Ledger
+from netgain.spec.load import load as load_study
+from netgain.spec.run import Runtime
+from netgain.spec.study import Planned, Study, planned
+
+torch.set_num_threads(1)
+
 STUDY = """
 name: sweep
 question: Does the weight of distillation matter?
@@ -28,11 +41,11 @@ base:
   objective:
     ce: ce
     kd: {term: {kind: kl}, weight: 0.0}
-  optim: {learning_rate: 5e-3, steps: 40, batch: 8, warmup: 2}
-  dev: {every: 10}
+  optim: {learning_rate: 5e-3, steps: 24, batch: 8, warmup: 2}
+  dev: {every: 8}
   tasks:
-    sentiment: {kind: sentiment, source: {kind: embedded, suite: sentiment, n: 30, seed: 2}}
-    words: {kind: sentiment, answering: generate, source: {kind: embedded, suite: sentiment, n: 20, seed: 3}}
+    sentiment: {kind: sentiment, source: {kind: embedded, suite: sentiment, n: 20, seed: 2}}
+    words: {kind: sentiment, answering: generate, source: {kind: embedded, suite: sentiment, n: 12, seed: 3}}
     english: {kind: ppl, source: {kind: embedded, suite: text, n: 6, seed: 3}}
 seeds: [0, 1]
 vary:
@@ -41,7 +54,7 @@ vary:
     sft: {}
     weak: {objective.kd.weight: 0.1}
     strong: {objective.kd.weight: 1.0}
-    short: {objective.kd.weight: 0.1, optim.steps: 15}
+    short: {objective.kd.weight: 0.1, optim.steps: 11}
     broken: {optim.learning_rate: 1e30, optim.clip: null, optim.warmup: 0}
 contrasts:
   - {arm: weak, versus: sft, task: sentiment, metric: accuracy}
@@ -149,3 +162,47 @@ def test_kill_nine_at_random_moments_loses_and_repeats_nothing(study: Path, alon
 def test_two_processes_share_the_arms_of_a_sweep(study: Path, alone: Path, tmp_path: Path) -> None:
     run(study, tmp_path, "--jobs", "2", "--pack", "2")
     same(tmp_path, alone)
+
+
+def small(folder: Path) -> Study:
+    """The sweep with one seed, few steps and one task."""
+    path = folder / "small.yaml"
+    path.write_text(
+        STUDY.replace("seeds: [0, 1]", "seeds: [0]").replace("steps: 24", "steps: 4").replace("every: 8", "every: 2")
+    )
+    return load_study(path)
+
+
+def arms(study: Study) -> list[Planned]:
+    return [each for each in planned(study) if each.arm in ("sft", "weak", "strong", "short")]
+
+
+def test_a_pack_that_memory_does_not_hold_is_halved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study, ledger, told = small(tmp_path), Ledger(tmp_path / "ledger"), list[Event]()
+    states, asked = PackedStudent.states, list[int]()
+
+    def scarce(self: PackedStudent, view: View) -> torch.Tensor:
+        asked.append(len(self.adapters))
+        if len(self.adapters) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return states(self, view)
+
+    monkeypatch.setattr(PackedStudent, "states", scarce)
+    work(arms(study), ledger, Runtime(device="cpu", threads=1, pack=4), study, told.append)
+    assert asked[0] == 4
+    assert set(asked[1:]) == {2}
+    assert [record(ledger.run(each.sig).path)["packed"] for each in arms(study)] == [2] * 4
+    assert sum(event.kind == "done" for event in told) == 4
+
+
+def test_free_memory_decides_how_many_arms_train_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = small(tmp_path)
+    bench = Bench(Runtime(device="cpu", threads=1), None)
+    members = arms(study)
+    assert bench.room(members) == 4
+    assert Bench(Runtime(device="cpu", pack="off"), None).room(members) == 1
+    (each,) = bench._arm_bytes.values()
+    assert each is not None
+    for arms_of_memory, expected in ((3.5, 3), (0.5, 1)):
+        monkeypatch.setattr(memory, "available", lambda device, n=arms_of_memory: int(n * each / memory.SHARE))
+        assert bench.room(members) == expected
