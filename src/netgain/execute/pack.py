@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from netgain.adapters.packed import packable
 from netgain.execute.job import STATE
 from netgain.ledger.store import RunFolder
+from netgain.objectives.sampling import rollouts_of
 from netgain.spec.run import Run
 from netgain.spec.study import Planned
 from netgain.training import checkpoint
@@ -19,9 +20,10 @@ Member = tuple[Planned, RunFolder]
 def pack_key(run: Run) -> str | None:
     """Runs of one key differ in their objective and in how they are optimised; None for a run that trains alone.
 
-    A stop rule measures its run while it learns, so a run that has one is alone.
+    A stop rule measures its run while it learns, and sampled answers are the arm's own, so a run that has either is
+    alone.
     """
-    if not packable(run.method) or run.stop is not None:
+    if not packable(run.method) or run.stop is not None or rollouts_of(run.objective):
         return None
     shared = run.model_dump(mode="json", exclude={"objective", "optim"})
     return json.dumps({**shared, "batch": run.optim.batch}, sort_keys=True)

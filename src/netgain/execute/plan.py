@@ -9,6 +9,7 @@ from netgain.errors import UserError, did_you_mean
 from netgain.execute.plan_references import ReferencePlan, planned_references
 from netgain.execute.prepare import reads_of
 from netgain.ledger.store import Ledger, RunFolder
+from netgain.objectives.sampling import TaskQuality, rollouts_of
 from netgain.spec.identity import drift, stored
 from netgain.spec.run import Run, Schedule
 from netgain.spec.study import Contrast, Planned, Study, expand, planned, resolve
@@ -29,6 +30,9 @@ class RunPlan:
     tokens: int | None
     estimated: bool = False
     note: str = ""
+    answers: int = 0
+    """Sampled while learning, with `answer_tokens` at most."""
+    answer_tokens: int = 0
 
 
 @dataclass(frozen=True)
@@ -74,13 +78,17 @@ def make(study: Study, ledger: Ledger) -> Plan:
 def _run(each: Planned, folder: RunFolder, expected: int) -> RunPlan:
     steps = each.run.optim.steps if each.run.method.learns else 0
     state, note = folder.state(), ""
+    sampled = [term.cost(steps) for term in rollouts_of(each.run.objective).values()] if steps else []
+    answers, written = sum(a for a, _ in sampled), sum(t for _, t in sampled)
     if state == "done":
         changed = drifted(each, folder)
         state, note = ("drifted", changed) if changed else (state, "")
-        return RunPlan(each.sig, each.arm, each.seed, state, steps, folder.record().get("tokens") or 0, False, note)
+        record = folder.record()
+        tokens, written = record.get("tokens") or 0, record.get("sampled_tokens") or 0
+        return RunPlan(each.sig, each.arm, each.seed, state, steps, tokens, False, note, answers, written)
     if state == "failed":
         note = str(folder.json("failure.json")["reason"])
-    return RunPlan(each.sig, each.arm, each.seed, state, steps, expected, True, note)
+    return RunPlan(each.sig, each.arm, each.seed, state, steps, expected, True, note, answers, written)
 
 
 def _tokens(run: Run, folder: Path | None, lengths: dict[str, float]) -> int:
@@ -157,6 +165,12 @@ def _never(study: Study) -> Iterator[str]:
 
 def _never_in(run: Run) -> Iterator[str]:
     steps, optim, dev = run.optim.steps, run.optim, run.dev
+    for name, term in rollouts_of(run.objective).items():
+        if isinstance(term.quality, TaskQuality) and term.quality.task not in run.tasks:
+            known = did_you_mean(term.quality.task, set(run.tasks))
+            raise UserError(f'objective.{name}.quality.task: "{term.quality.task}" is no task of the run.{known}')
+        if term.prompts > optim.batch:
+            yield f"objective.{name} asks {term.prompts} rows a step, and a step has {optim.batch}"
     if optim.warmup >= steps:
         yield f"the warm-up of {optim.warmup} steps never ends within {steps} steps"
     if dev.every is not None and dev.every > steps:

@@ -28,6 +28,7 @@ from netgain.execute.measuring import Checkpoints, evaluated, measure, times
 from netgain.execute.memory import arm_bytes, arms_that_fit
 from netgain.execute.pack import LIMIT, Member, pack_key
 from netgain.execute.prepare import Prepared, order_of, prepare, template_of
+from netgain.execute.rollouts import bench_of, judging
 from netgain.execute.teachers import references_for
 from netgain.ledger.files import storage_error
 from netgain.ledger.store import RunFolder
@@ -236,7 +237,16 @@ def learn(jobs: Sequence[Job], student: Student, adapters: Sequence[Adapter], pr
     run, lm = job.run, job.lm
     arms = [Arm(j.each.sig, a, j.run.objective, j.run.optim) for j, a in zip(jobs, adapters, strict=True)]
     dev = list(dev_views(run, prepared, lm))
-    training = Training(student, arms, views(run, prepared, lm), run.seed, job.runtime, dev=dev, sources=prepared.sources)
+    training = Training(
+        student,
+        arms,
+        views(run, prepared, lm),
+        run.seed,
+        job.runtime,
+        dev=dev,
+        sources=prepared.sources,
+        judge=judging(run, prepared.examples, bench_of(job.study_folder, str(lm.device))),
+    )
     states = [each.state for each in jobs]
     if states[0].exists():
         checkpoint.load(training, states)
@@ -290,7 +300,9 @@ def _note(jobs: Sequence[Job], record: StepRecord) -> None:
     for k, (job, own) in enumerate(zip(jobs, record.arms, strict=True)):
         if own is not None:
             job.folder.append_metrics(record.rows(k))
-            job.emit(Event(job.each.sig, "train", record.step, job.run.optim.steps, own.loss, rate))
+            drawn = sum(answers for _, answers, _, _ in own.sampled.values())
+            said = f"train, {drawn} answers sampled" if drawn else ""
+            job.emit(Event(job.each.sig, "train", record.step, job.run.optim.steps, own.loss, rate, said))
 
 
 def _fail(jobs: Sequence[Job], arms: Sequence[Arm], before: set[int]) -> set[int]:
@@ -344,7 +356,8 @@ def _seal(job: Job, parts: Sequence[str], record: dict[str, Any]) -> None:
 def _record(job: Job, learned: Learned, k: int) -> dict[str, Any]:
     """How far the arm came by its own metrics; seconds are its share of what its pack took."""
     arm, adapter = learned.arms[k], learned.arms[k].adapter
-    last = [row for row in job.folder.metrics() if "event" not in row][-1]
+    steps = [row for row in job.folder.metrics() if "event" not in row]
+    last = steps[-1]
     needed = {name for each in job.run.objective.values() for name in each.term.needs}
     return {
         "steps": last["step"],
@@ -352,11 +365,24 @@ def _record(job: Job, learned: Learned, k: int) -> dict[str, Any]:
         "tokens": last["tokens"],
         "train_seconds": round(last["seconds"] / len(learned.arms), 3),
         "packed": len(learned.arms),
+        **_sampled(steps),
         "best_step": arm.best.step or None,
         "best_dev_loss": arm.best.loss if arm.best.step else None,
         "initial_adapter": adapter.fingerprint(),
         "trainable": adapter.count,
         "references": {name: learned.references[name] for name in sorted(needed & learned.references.keys())},
+    }
+
+
+def _sampled(steps: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What the sampled terms of a run cost, from its metrics; nothing for a run without."""
+    drawn = [term for row in steps for term in row["terms"].values() if "answers" in term]
+    if not drawn:
+        return {}
+    return {
+        "sampled_answers": sum(term["answers"] for term in drawn),
+        "sampled_tokens": sum(term["answer_tokens"] for term in drawn),
+        "sample_seconds": round(sum(term["sample_seconds"] for term in drawn), 3),
     }
 
 

@@ -38,6 +38,14 @@ def show_plan(plan: Plan) -> None:
         f"\n{len(plan.runs)} runs ({summary}); {sum(r.steps for r in plan.runs):,} steps, "
         f"about {sum(r.tokens or 0 for r in plan.runs):,} tokens in all."
     )
+    waiting = [run for run in plan.runs if run.answers and run.state != "done"]
+    if waiting:
+        answers, tokens = sum(run.answers for run in waiting), sum(run.answer_tokens for run in waiting)
+        most = max(waiting, key=lambda run: run.answers)
+        out.print(
+            f"Sampled while learning: {answers:,} answers, at most {tokens:,} tokens, in {len(waiting)} runs "
+            f"(most: {most.arm}, {most.answers:,} answers)."
+        )
     for reference in plan.references:
         out.print(f"  {reference.sentence}")
     for found in plan.detectable:

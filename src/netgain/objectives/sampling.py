@@ -8,15 +8,16 @@ whoever runs it brings the judge that scores sets and answers. So a term never h
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, PositiveInt, SerializeAsAny, model_validator
 
 from netgain.objectives.rollout import Floats, SetScore
+from netgain.objectives.schedule import always_zero
 from netgain.spec.plugin import Frozen, JudgePlugin, TermPlugin
-from netgain.spec.run import SpecError
+from netgain.spec.run import SpecError, Weighted
 
 SetScoreName = Literal["semantic_distance", "self_bleu", "distinct1", "distinct2", "vendi", "answer_clusters"]
 
@@ -102,3 +103,12 @@ class Rollout(TermPlugin, ABC):
     def fewest(self) -> int:
         """The smallest number of answers that its credit is defined for."""
         return 2
+
+
+def rollouts_of(objective: Mapping[str, Weighted]) -> dict[str, Rollout]:
+    """The terms of an objective that sample answers and weigh anything."""
+    return {
+        name: each.term
+        for name, each in objective.items()
+        if isinstance(each.term, Rollout) and not always_zero(each.weight)
+    }
