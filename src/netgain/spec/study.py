@@ -10,11 +10,13 @@ from typing import Any
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from netgain.errors import UserError, did_you_mean
+from netgain.spec.frontier import Decision, Frontier, expand_frontiers
 from netgain.spec.identity import essence, sig
 from netgain.spec.needs import linked, needs
 from netgain.spec.plugin import Frozen
 from netgain.spec.retention import RetentionSuite, expand_retention
 from netgain.spec.run import Run, SpecError
+from netgain.spec.translation import Translation, expand_translation
 
 
 class Contrast(Frozen):
@@ -43,6 +45,9 @@ class Study(Frozen):
     vary: dict[str, list[Any] | dict[str, Any]] = Field(default_factory=dict)
     contrasts: tuple[Contrast, ...] = ()
     retention: RetentionSuite | None = None
+    frontiers: dict[str, Frontier] = Field(default_factory=dict)
+    decisions: tuple[Decision, ...] = ()
+    translation: Translation | None = None
     scales: dict[str, dict[str, Any]] = Field(default_factory=dict)
     folder: Path | None = Field(default=None, exclude=True, repr=False)
     scale: str | None = Field(default=None, exclude=True, repr=False)
@@ -54,8 +59,8 @@ class Study(Frozen):
 
     @model_validator(mode="before")
     @classmethod
-    def _retention_is_tasks_and_contrasts(cls, value: Any) -> Any:
-        return expand_retention(value) if isinstance(value, dict) else value
+    def _blocks_are_arms_tasks_and_contrasts(cls, value: Any) -> Any:
+        return expand_frontiers(expand_retention(expand_translation(value))) if isinstance(value, dict) else value
 
     @model_validator(mode="after")
     def _consistent(self) -> "Study":
@@ -64,6 +69,14 @@ class Study(Frozen):
         arms = expand(self)
         for i, contrast in enumerate(self.contrasts):
             resolve(contrast, arms, i)
+        for name, frontier in self.frontiers.items():
+            if frontier.versus not in {arm.name for arm in arms}:
+                near = did_you_mean(frontier.versus, {arm.name for arm in arms})
+                raise SpecError(f'"{frontier.versus}" is no arm of this study.{near}', "frontiers", name, "versus")
+        for i, decision in enumerate(self.decisions):
+            if decision.frontier is not None and decision.frontier not in self.frontiers:
+                near = did_you_mean(decision.frontier, set(self.frontiers))
+                raise SpecError(f'"{decision.frontier}" is no frontier.{near}', "decisions", i, "frontier")
         return self
 
     def __eq__(self, other: object) -> bool:
@@ -81,7 +94,7 @@ class Study(Frozen):
             raise UserError(
                 f'{self.name} has no scale "{scale}".{did_you_mean(scale, set(self.scales))} Its scales: {known}.'
             )
-        raw = self.model_dump(exclude={"scales"})
+        raw = self.model_dump(exclude={"scales", *self._generated()})
         for path, value in self.scales[scale].items():
             try:
                 raw = override(raw, path, value)
@@ -92,7 +105,12 @@ class Study(Frozen):
 
     def to_dict(self) -> dict[str, Any]:
         """What differs from the defaults: the shortest study file that means the same."""
-        return essence(self.model_copy(update={"folder": None, "scale": None}))
+        tree = essence(self.model_copy(update={"folder": None, "scale": None}))
+        return {name: value for name, value in tree.items() if name not in self._generated()}
+
+    def _generated(self) -> tuple[str, ...]:
+        """The fields that come from a block, which is kept and gives them again."""
+        return ("vary", "contrasts") if self.translation is not None else ()
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,11 @@ from netgain.data.source import Example
 from netgain.errors import UserError
 from netgain.measure import text
 from netgain.spec.run import EmbeddedSource, Source
-from netgain.tasks._base import Generated, Outcome, Prompted, Score
+from netgain.tasks._base import Generated, Outcome, Score
+from netgain.tasks._sampled import Sampled
 
 
-class Arithmetic(Prompted):
+class Arithmetic(Sampled):
     """The last number of the first line must equal the gold number exactly."""
 
     kind: Literal["arithmetic"] = "arithmetic"
