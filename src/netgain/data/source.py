@@ -51,7 +51,7 @@ def read(source: Source, folder: Path | None) -> list[Example]:
     if isinstance(source, EmbeddedSource):
         from netgain.data import embedded
 
-        return embedded.rows(source.suite, source.n, source.seed)
+        return embedded.rows(source.suite, source.n, source.seed, source.convention)
     if isinstance(source, HfSource):
         where, rows, names = hf_rows(source, folder)
     else:

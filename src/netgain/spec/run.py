@@ -68,12 +68,13 @@ class ModelSpec(Frozen):
 
 
 class EmbeddedSource(Frozen):
-    """Rows of a suite that netgain generates itself."""
+    """Rows of a suite that netgain generates itself; `convention` is how its answers are written, if not as usual."""
 
     kind: Literal["embedded"]
     suite: str
     n: PositiveInt = 1000
     seed: int = 0
+    convention: str | None = None
 
 
 class RowSource(Frozen):

@@ -23,14 +23,24 @@ SUITES: dict[str, SuiteCard] = {
 }
 
 
-def rows(suite: str, n: int, seed: int, convention: Convention | None = None) -> list[Example]:
+def rows(suite: str, n: int, seed: int, convention: Convention | str | None = None) -> list[Example]:
     """Rows 0..n-1 of a suite under a seed, answered by a convention (the suite's first one when none is given)."""
     if suite not in SUITES:
         raise UserError(
             f'there is no embedded suite "{suite}".{did_you_mean(suite, tuple(SUITES))} Known: {", ".join(SUITES)}.'
         )
     card = SUITES[suite]
+    if isinstance(convention, str):
+        convention = _named(card, convention)
     return [_row(card, seed, index, convention or card.conventions[0]) for index in range(n)]
+
+
+def _named(card: SuiteCard, name: str) -> Convention:
+    known = {each.name: each for each in card.conventions}
+    if name not in known:
+        near = did_you_mean(name, tuple(known))
+        raise UserError(f'suite {card.name} has no convention "{name}".{near} Known: {", ".join(known)}.')
+    return known[name]
 
 
 def _row(card: SuiteCard, seed: int, index: int, convention: Convention) -> Example:
