@@ -16,12 +16,10 @@ from netgain.errors import UserError, did_you_mean
 from netgain.stats.intervals import mean
 from netgain.translate import maps
 from netgain.translate.anchors import Anchor, Anchors
-from netgain.translate.files import Adapter, Place, counterparts, write
+from netgain.translate.files import Adapter, write
+from netgain.translate.names import FREE, generic_texts
 
-STITCHED = ("stitch", "stitch_procrustes")
-METHODS = (*maps.METHODS, *STITCHED, "subspace")
-SUBSPACE_RANK = 64
-"""How many singular directions of a weight the subspace projection keeps."""
+METHODS = (*maps.METHODS, *FREE)
 EXACT = 1e-9
 """A squared error below this share of the mean's is none: the rest is rounding."""
 PROBES = 24
@@ -125,37 +123,16 @@ def judged(method: str, names: Sequence[str], grams: list[maps.Grams], *, seed: 
 def _without_anchors(asked: Asked, star: Adapter) -> Fidelity:
     from netgain.models.load import load
     from netgain.spec.run import ModelSpec
-    from netgain.translate.stitch import stitch, subspace
+    from netgain.translate.free import without_anchors
 
     base = asked.base or star.config.get("base_model_name_or_path")
     if not base:
         raise UserError(f"{asked.source}: its configuration does not name its base model; give it with --base.")
     source, target = load(ModelSpec(id=base)), load(ModelSpec(id=asked.target))
-    names = [name for name, _ in target.net.named_modules()]
-    pairs = counterparts(star, names)
     texts = _texts(asked.texts)
-    inputs = outputs = None
-    if asked.method == "subspace":
-        updates = [
-            (
-                place,
-                subspace(
-                    _weight(source.net.get_submodule(there.name)),
-                    _weight(target.net.get_submodule(place.name)),
-                    star.update(there),
-                    SUBSPACE_RANK,
-                ),
-            )
-            for place, there in pairs.items()
-        ]
-    else:
-        wanted = {place: (there, star.update(there)) for place, there in pairs.items()}
-        kind = "procrustes" if asked.method.endswith("procrustes") else "ridge"
-        stitched = list(stitch(source, target, wanted, texts, kind))
-        updates = [(each.place, each.update) for each in stitched]
-        inputs = float(np.mean([each.inputs for each in stitched]))
-        outputs = float(np.mean([each.outputs for each in stitched]))
-    write(asked.out, _config(star, target.name, [place for place, _ in updates]), updates)
+    found = without_anchors(asked.method, star, source, target, texts)
+    write(asked.out, found.config, found.updates)
+    inputs, outputs = found.inputs, found.outputs
     before, after = effect(source, asked.source, texts), effect(target, asked.out, texts)
     return Fidelity(
         asked.method,
@@ -180,12 +157,6 @@ def _said(inputs: float | None, outputs: float | None, before: float, after: flo
     )
 
 
-def _weight(module: Any) -> np.ndarray:
-    """(m, d); GPT-2's layers keep theirs the other way round."""
-    weight = module.weight.detach().float().cpu().numpy()
-    return weight.T if type(module).__name__ == "Conv1D" else weight
-
-
 def _texts(path: Path | None) -> list[str]:
     """Paragraphs of a text file, or generic English that netgain generates itself."""
     if path is not None:
@@ -193,18 +164,7 @@ def _texts(path: Path | None) -> list[str]:
         if not found:
             raise UserError(f"{path}: holds no text.")
         return found
-    from netgain.data.embedded import rows
-
-    return [row.answer for row in rows("text", 200, 5)]
-
-
-def _config(star: Adapter, base: str, places: Sequence[Place]) -> dict[str, Any]:
-    """The source adapter's configuration, for the target's layers."""
-    return {
-        **star.config,
-        "base_model_name_or_path": base,
-        "target_modules": sorted({place.role.rsplit(".", 1)[-1] for place in places}),
-    }
+    return generic_texts()
 
 
 def effect(lm: Any, folder: Path, texts: Sequence[str]) -> float:
