@@ -6,12 +6,14 @@ training loop, the evaluation and the export use without knowing which method it
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from netgain.errors import UserError
 from netgain.spec.plugin import MethodPlugin
+from netgain.spec.run import RunRef
 
 if TYPE_CHECKING:
     import torch
@@ -30,6 +32,27 @@ class Method(MethodPlugin, ABC):
     @abstractmethod
     def attach(self, lm: "LM", generator: "torch.Generator") -> "Adapter":
         """Put the method into `lm`; all that is random about it comes from `generator` (the stream "init")."""
+
+
+class Built(Method, ABC):
+    """A method that makes its adapter from the adapters of finished runs, without a step of training.
+
+    scale   how much of what was made is put in: a number, or "dev", the best of a few on the run's own dev rows
+    """
+
+    learns: ClassVar[bool] = False
+    built: ClassVar[bool] = True
+    scale: float | Literal["dev"] = 1.0
+
+    @abstractmethod
+    def build(self, out: Path, folder_of: Callable[[RunRef], Path], lm: "LM", seed: int) -> dict[str, Any]:
+        """Write the adapter at full scale in PEFT's format; what the record says about it.
+
+        `folder_of` gives the folder of a finished run; `lm` is the base that the adapter is for.
+        """
+
+    def attach(self, lm: "LM", generator: "torch.Generator") -> "Adapter":
+        raise UserError(f"method {self.kind}: is built from finished runs, so there is nothing to begin training with.")
 
 
 class Adapter(ABC):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from netgain.errors import UserError
+from netgain.execute.disjoint import refuse_shared_problems
 from netgain.execute.events import Board, Emit, Event, Status
 from netgain.execute.plan import refuse_drift
 from netgain.execute.show import Live
@@ -32,6 +33,7 @@ def execute(study: Study, ledger: Ledger, runtime: Runtime, *, jobs: int = 1, re
         with folder.claim():
             folder.forget()
     refuse_drift(study, ledger)
+    refuse_shared_problems(study)
     wanted = planned(study)
     ledger.write_study(study.key, describe(study, wanted))
     todo = [each for each in _unique(wanted) if ledger.run(each.sig).state() != "done"]
@@ -61,6 +63,7 @@ def describe(study: Study, wanted: Sequence[Planned]) -> dict[str, Any]:
 def work(todo: Sequence[Planned], ledger: Ledger, runtime: Runtime, study: Study, emit: Emit, workers: int = 1) -> None:
     """Take and execute runs, a pack at a time, until none is missing; runs that another process holds are waited for.
 
+    A run begins when those that it needs are over; if one of them has no result, it is recorded as failed for that.
     With several workers a pack leaves the others their share of the runs that it could hold.
     """
     from netgain.execute.pack import pack_key
@@ -70,15 +73,18 @@ def work(todo: Sequence[Planned], ledger: Ledger, runtime: Runtime, study: Study
     keys = {each.sig: pack_key(each.run) for each in todo}
     remaining = list(todo)
     while remaining:
-        elsewhere: list[Planned] = []
-        while remaining:
-            mates = _mates(remaining, keys, ledger)
+        waiting = {each.sig for each in remaining}
+        ready = [each for each in remaining if waiting.isdisjoint(each.needs)]
+        later = [each for each in remaining if not waiting.isdisjoint(each.needs)]
+        asked, elsewhere = len(ready), list[Planned]()
+        while ready:
+            mates = _mates(ready, keys, ledger)
             members = mates[: bench.room(mates[: -(-len(mates) // workers)])]
             taken = {each.sig for each in members}
-            remaining = [each for each in remaining if each.sig not in taken]
+            ready = [each for each in ready if each.sig not in taken]
             elsewhere += _execute(members, ledger, bench, emit)
-        remaining = elsewhere
-        if remaining:
+        remaining = [*elsewhere, *later]
+        if len(elsewhere) == asked:
             time.sleep(POLL_SECONDS)
 
 
@@ -108,11 +114,25 @@ def _execute(members: Sequence[Planned], ledger: Ledger, bench: "Bench", emit: E
                 continue
             if folder.state_on_disk() == "done":
                 emit(Event(each.sig, "done", text="done elsewhere"))
+            elif lacking := _lacking(each, ledger):
+                folder.fail(lacking)
+                emit(Event(each.sig, "failed", text=lacking))
             else:
                 held.append((each, folder))
         for pack in alike(held):
             bench.execute(pack, emit)
     return elsewhere
+
+
+def _lacking(each: Planned, ledger: Ledger) -> str:
+    """Why a run cannot be done: the first of the runs that it needs which has no result. Empty when all have."""
+    for need in each.needs:
+        folder = ledger.run(need)
+        state = folder.state_on_disk()
+        if state != "done":
+            why = f"failed ({folder.json('failure.json')['reason']})" if state == "failed" else f"is {state}"
+            return f"skipped: it needs run {need[:8]}, which {why}"
+    return ""
 
 
 def _spread(todo: Sequence[Planned], ledger: Ledger, runtime: Runtime, study: Study, emit: Emit, jobs: int) -> None:

@@ -1,11 +1,12 @@
 """The plan: every run with its state, what each contrast could detect, and what would never happen."""
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from netgain.errors import UserError, did_you_mean
+from netgain.execute.disjoint import refuse_shared_problems
 from netgain.execute.plan_references import ReferencePlan, planned_references
 from netgain.execute.prepare import reads_of
 from netgain.ledger.store import Ledger, RunFolder
@@ -30,6 +31,8 @@ class RunPlan:
     tokens: int | None
     estimated: bool = False
     note: str = ""
+    needs: tuple[str, ...] = ()
+    """Sigs of the runs that are done first."""
     answers: int = 0
     """Sampled while learning, with `answer_tokens` at most."""
     answer_tokens: int = 0
@@ -69,8 +72,12 @@ class Plan:
 
 def make(study: Study, ledger: Ledger) -> Plan:
     """The plan of a study against what its ledger already holds."""
+    refuse_shared_problems(study)
     lengths: dict[str, float] = {}
-    runs = tuple(_run(each, ledger.run(each.sig), _tokens(each.run, study.folder, lengths)) for each in planned(study))
+    runs = tuple(
+        replace(_run(each, ledger.run(each.sig), _tokens(each.run, study.folder, lengths)), needs=each.needs)
+        for each in planned(study)
+    )
     detectable, warnings = tuple(_detectable(study)), tuple(dict.fromkeys(_never(study)))
     return Plan(study.name, runs, detectable, warnings, tuple(planned_references(study, ledger)))
 
@@ -133,7 +140,7 @@ def _detectable(study: Study) -> Iterator[Detectable]:
                     f'contrast {i + 1}: task {contrast.task} has no metric "{contrast.metric}".'
                     f"{did_you_mean(contrast.metric, card.metrics)} It has {', '.join(card.metrics)}."
                 )
-            seeds = len(study.seeds) if arm.run.method.learns else 1
+            seeds = len(study.seeds) if arm.run.method.learns or arm.run.method.built else 1
             effect, sentence = _smallest(card.items, seeds, contrast.metric in card.binary)
             yield Detectable(arm.name, versus.name, contrast.task, contrast.metric, card.items, seeds, effect, sentence)
 

@@ -15,12 +15,13 @@ import torch
 from safetensors import SafetensorError
 
 from netgain.adapters._torch.packed import PackedStudent, Unpackable
-from netgain.adapters.method import Adapter, Method
+from netgain.adapters.method import Adapter, Built, Method
 from netgain.adapters.packed import pack
 from netgain.data.chat import Encoded
 from netgain.data.view import Autoregressive, View
 from netgain.errors import UserError
 from netgain.execute import env
+from netgain.execute.built import built
 from netgain.execute.events import Emit, Event
 from netgain.execute.further import further, guarded
 from netgain.execute.job import Job
@@ -141,6 +142,9 @@ class Bench:
         method = jobs[0].run.method
         assert isinstance(method, Method)
         check(jobs[0].run.tasks, jobs[0].template, self.study_folder)
+        if isinstance(method, Built):
+            _built(jobs[0], method, self._prepared)
+            return
         if not method.learns:
             _untouched(jobs[0], method)
             return
@@ -184,6 +188,19 @@ def _untouched(job: Job, method: Method) -> None:
     adapter.remove()
     _seal(job, parts, {"steps": 0})
     job.emit(Event(job.each.sig, "done", text=f"measured in {sum(times(job.folder).values()):.0f} s"))
+
+
+def _built(job: Job, method: Built, prepared: Callable[[Run], Prepared]) -> None:
+    """Make the adapter of a run that takes no step, and measure it like one that was trained."""
+    dev = list(dev_views(job.run, prepared(job.run), job.lm)) if method.scale == "dev" else []
+    adapter, about = built(job, method, dev)
+    try:
+        parts = measure([job], [0], [{"final": lambda: None}], None)
+    finally:
+        adapter.remove()
+    _seal(job, parts, {"steps": 0, "trainable": 0, "built": about})
+    said = f"{about['how']} at scale {about['scale']:g}, measured in {sum(times(job.folder).values()):.0f} s"
+    job.emit(Event(job.each.sig, "done", text=said))
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,8 @@ def show_plan(plan: Plan) -> None:
         state = Text(run.state, style=STATE_STYLE.get(run.state, ""))
         if run.note:
             state.append(f" ({run.note})", style="dim")
+        if run.needs and run.state != "done":
+            state.append(f" (after {_some(run.needs)})", style="dim")
         seed = "-" if run.seed is None else str(run.seed)
         tokens = f"{'~' if run.estimated and run.tokens else ''}{run.tokens or 0:,}"
         runs.add_row(run.sig[:8], run.arm, seed, state, str(run.steps), tokens)
@@ -52,6 +54,12 @@ def show_plan(plan: Plan) -> None:
         out.print(f"  {found.arm} vs {found.versus}, {found.task}/{found.metric}: {found.sentence}")
     for warning in plan.warnings:
         out.print(Text(f"warning: {warning}", style="yellow"))
+
+
+def _some(needs: tuple[str, ...]) -> str:
+    """The first needed runs by the beginning of their sigs, and how many more there are."""
+    first = ", ".join(sig[:8] for sig in needs[:2])
+    return f"{first} and {len(needs) - 2} more" if len(needs) > 2 else first
 
 
 class Live:

@@ -108,6 +108,16 @@ class PeftAdapter(Adapter):
         self.model.unload()
 
 
+def from_folder(lm: LM, folder: Path) -> PeftAdapter:
+    """The LoRA adapter that a folder holds, put into `lm`: the folder says its rank and its layers."""
+    config = LoraConfig.from_pretrained(str(folder))
+    assert isinstance(config, LoraConfig)
+    config.inference_mode = False
+    adapter = PeftAdapter(lm, config, torch.Generator())
+    adapter.load(folder)
+    return adapter
+
+
 def write(tensors: Mapping[str, Tensor], config: LoraConfig, folder: Path) -> None:
     """An adapter's folder as PEFT writes it."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -58,13 +58,21 @@ class FinishedRun(Reference):
         from netgain.models.load import load
         from netgain.objectives.references.model import require_same_tokens
         from netgain.spec.identity import torch_stream
-        from netgain.spec.run import Run
+        from netgain.spec.plugin import MethodPlugin
+        from netgain.spec.run import ModelSpec, Run
 
         run = self.found(host.ledger, host.folder)
         run.verify()
-        spec = Run.model_validate(run.json("spec.json")["run"])
-        other = load(spec.model, host.lm.device)
+        stored = run.json("spec.json")["run"]
+        other = load(ModelSpec.model_validate(stored["model"]), host.lm.device)
         require_same_tokens(host.lm, other)
+        if MethodPlugin.resolve(stored["method"]["kind"]).built:
+            from netgain.adapters._torch.peft import from_folder
+
+            from_folder(other, run.path / FOLDERS[self.checkpoint])
+            yield other
+            return
+        spec = Run.model_validate(stored)
         assert isinstance(spec.method, Method)
         spec.method.attach(other, torch_stream(spec.seed, "init")).load(run.path / FOLDERS[self.checkpoint])
         yield other
