@@ -112,7 +112,7 @@ def from_folder(lm: LM, folder: Path) -> PeftAdapter:
     """The LoRA adapter that a folder holds, put into `lm`: the folder says its rank and its layers."""
     config = LoraConfig.from_pretrained(str(folder))
     assert isinstance(config, LoraConfig)
-    config.inference_mode = False
+    config.inference_mode, config.base_model_name_or_path = False, None
     adapter = PeftAdapter(lm, config, torch.Generator())
     adapter.load(folder)
     return adapter
