@@ -187,7 +187,6 @@ def test_a_damaged_folder_is_one_sentence(
     [
         ({"id": "config:qwen4"}, 'no such family. Did you mean "qwen3"?'),
         ({"id": "config:qwen3", "config": {"hiden_size": 8}}, 'no field "hiden_size". Did you mean "hidden_size"?'),
-        ({"id": "tiny-mlm"}, "tiny-mlm: a masked language model, where a causal one is needed"),
         ({"id": "./nowhere"}, "no such model folder"),
         ({"id": "nowhere/none.gguf"}, "no such GGUF file"),
         ({"id": "nobody/nothing"}, "the hub gave none"),

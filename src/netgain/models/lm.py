@@ -4,11 +4,11 @@ The two are kept apart because almost every use needs the head at few positions 
 a label score at the label's tokens, generation at the last position.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +17,9 @@ from torch.utils.checkpoint import checkpoint
 from transformers import Cache, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.modeling_layers import GradientCheckpointingLayer
 
+from netgain.data.view import Autoregressive, MaskedDiffusion
 from netgain.errors import UserError
+from netgain.spec.denoise import Denoise
 
 if TYPE_CHECKING:
     from netgain.data.view import View
@@ -49,12 +51,15 @@ class Head:
 
 @dataclass(frozen=True)
 class Frame:
-    """Where the body of a network is, and what happens between the head's product and the logits."""
+    """Where the body of a network is, what happens between it and the head (`transform`), and between the head's
+    product and the logits."""
 
     body: nn.Module
     scale: float | None = None
     softcap: float | None = None
     takes_positions: bool = True
+    transform: Callable[[Tensor], Tensor] | None = None
+    causal: bool = True
 
 
 class LM:
@@ -74,8 +79,10 @@ class LM:
         eos_ids: tuple[int, ...],
         pad_id: int,
         max_positions: int | None,
+        denoise: Denoise | None = None,
     ) -> None:
         self.net, self.tok, self.name, self.device = net, tok, name, device
+        self.denoise = denoise or Denoise()
         self.eos_ids, self.pad_id, self.max_positions = eos_ids, pad_id, max_positions
         self._frame = frame
 
@@ -83,6 +90,26 @@ class LM:
     def body(self) -> nn.Module:
         """The network without its head."""
         return self._frame.body
+
+    @property
+    def causal(self) -> bool:
+        """Whether state t predicts token t + 1; that of a masked-diffusion model predicts token t."""
+        return self._frame.causal
+
+    @property
+    def mask_id(self) -> int:
+        """The token that stands where one is hidden."""
+        found = self.tok.mask_token_id
+        if not isinstance(found, int):
+            raise UserError(f"{self.name}: its tokenizer has no mask token.")
+        return found
+
+    @property
+    def family(self) -> Autoregressive | MaskedDiffusion:
+        """How rows become the Views that this model learns from."""
+        if self.causal:
+            return Autoregressive()
+        return MaskedDiffusion(self.mask_id, self.denoise.length, self.denoise.schedule)
 
     @property
     def head(self) -> Head:
@@ -113,7 +140,7 @@ class LM:
     def hidden(
         self, inputs: "View | Tensor", attention_mask: Tensor | None = None, position_ids: Tensor | None = None
     ) -> Tensor:
-        """(B, T) -> (B, T, H): the states that the head reads; state t predicts token t + 1.
+        """(B, T) -> (B, T, H): the states that the head reads; state t predicts token t + 1 (t, if not `causal`).
 
         `attention_mask` is (B, T), 1 at real tokens, or (B, 1, T, T) bool, True where a query may look.
         """
@@ -126,17 +153,15 @@ class LM:
         return self._run(ids, attention_mask, position_ids, cache)
 
     def _run(self, ids: Tensor, mask: Tensor | None, positions: Tensor | None, cache: Cache | None) -> Tensor:
-        keywords = {"position_ids": positions} if positions is not None and self._frame.takes_positions else {}
+        keywords: dict[str, Any] = (
+            {"position_ids": positions} if positions is not None and self._frame.takes_positions else {}
+        )
         if mask is not None and mask.dim() == 2:
             mask = mask.long()
-        out = self.body(
-            input_ids=ids,
-            attention_mask=mask,
-            past_key_values=cache,
-            use_cache=cache is not None,
-            **keywords,
-        )
-        return out.last_hidden_state
+        if self.causal:
+            keywords |= {"past_key_values": cache, "use_cache": cache is not None}
+        states: Tensor = self.body(input_ids=ids, attention_mask=mask, **keywords).last_hidden_state
+        return states if self._frame.transform is None else self._frame.transform(states)
 
     @contextmanager
     def checkpointing(self, on: bool = True) -> Iterator[None]:

@@ -16,7 +16,9 @@ from huggingface_hub.utils import logging as hub_logging
 from safetensors import SafetensorError
 from torch import nn
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
+    AutoModelForMaskedLM,
     AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -25,8 +27,9 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from netgain.errors import UserError
-from netgain.models import causal, embedded, tiny
+from netgain.models import causal, embedded, masked, tiny
 from netgain.models.lm import LM
+from netgain.spec.denoise import Denoise
 from netgain.spec.run import ModelSpec
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -45,10 +48,10 @@ def load(spec: ModelSpec, device: str | torch.device = "cpu") -> LM:
         if spec.config:
             raise UserError(f'model.config: only a random model ("config:qwen3") takes a config, not {spec.id}.')
         net, tok = _pretrained(spec)
-    _set_template(tok, spec)
+    _set_template(tok, spec, net.config.architectures)
     if spec.quantise is None:
         _move(net, torch.device(device))
-    return wrap(net, tok, spec.id)
+    return wrap(net, tok, spec.id, spec.denoise)
 
 
 def _quiet() -> None:
@@ -62,26 +65,31 @@ def tokenizer(spec: ModelSpec) -> PreTrainedTokenizerBase:
     _quiet()
     if spec.id.startswith(RANDOM):
         tok: Any = tiny.byte_tokenizer()
+        architectures = tiny.architectures(spec.id.removeprefix(RANDOM))
     else:
         place = _locate(spec.id)
+        keywords: dict[str, Any] = {"revision": spec.revision, "trust_remote_code": spec.trust_remote_code}
         try:
-            tok = AutoTokenizer.from_pretrained(place, revision=spec.revision, trust_remote_code=spec.trust_remote_code)
+            architectures = AutoConfig.from_pretrained(place, **keywords).architectures
+            tok = AutoTokenizer.from_pretrained(place, **keywords)
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             raise UserError(f"{spec.id}: {_why(spec.id, place, error)}") from None
-    _set_template(tok, spec)
+    _set_template(tok, spec, architectures)
     return tok
 
 
-def _set_template(tok: PreTrainedTokenizerBase, spec: ModelSpec) -> None:
+def _set_template(tok: PreTrainedTokenizerBase, spec: ModelSpec, architectures: list[str] | None) -> None:
     if spec.chat_template is not None:
         tok.chat_template = _template(spec.chat_template)
+    if masked.is_masked(architectures):
+        masked.prepare(tok, spec.id)
 
 
 def _move(net: nn.Module, where: torch.device | torch.dtype) -> None:
     net.to(where)
 
 
-def wrap(net: PreTrainedModel, tok: PreTrainedTokenizerBase, name: str) -> LM:
+def wrap(net: PreTrainedModel, tok: PreTrainedTokenizerBase, name: str, denoise: Denoise | None = None) -> LM:
     """An LM over a network and its tokenizer: frozen, in evaluation mode, verified."""
     embeddings = net.get_input_embeddings()
     if isinstance(embeddings, nn.Embedding) and tok.vocab_size > embeddings.num_embeddings:
@@ -98,10 +106,11 @@ def wrap(net: PreTrainedModel, tok: PreTrainedTokenizerBase, name: str) -> LM:
         tok,
         name,
         device=net.device,
-        frame=causal.frame(net, name),
+        frame=(masked if masked.is_masked(net.config.architectures) else causal).frame(net, name),
         eos_ids=eos,
         pad_id=tok.pad_token_id if isinstance(tok.pad_token_id, int) else (*eos, 0)[0],
         max_positions=getattr(text, "max_position_embeddings", None),
+        denoise=denoise,
     )
     causal.verify(lm)
     return lm
@@ -109,7 +118,8 @@ def wrap(net: PreTrainedModel, tok: PreTrainedTokenizerBase, name: str) -> LM:
 
 def _eos_ids(net: PreTrainedModel, tok: PreTrainedTokenizerBase) -> tuple[int, ...]:
     """Every token that ends a text: the tokenizer's and those of the generation config, sorted."""
-    configured = net.generation_config.eos_token_id if net.generation_config is not None else None
+    writing = getattr(net, "generation_config", None)  # a masked language model has none
+    configured = None if writing is None else writing.eos_token_id
     ids = [*(configured if isinstance(configured, list) else [configured]), tok.eos_token_id]
     return tuple(sorted({i for i in ids if isinstance(i, int)}))
 
@@ -136,7 +146,9 @@ def _pretrained(spec: ModelSpec) -> tuple[PreTrainedModel, PreTrainedTokenizerBa
     if spec.quantise == "4bit":
         keywords["quantization_config"] = _four_bit(DTYPES[spec.dtype])
     try:
-        loaded: Any = AutoModelForCausalLM.from_pretrained(place, **keywords)
+        own = {"revision": spec.revision, "trust_remote_code": spec.trust_remote_code}
+        hidden = masked.is_masked(AutoConfig.from_pretrained(place, **own).architectures)
+        loaded: Any = (AutoModelForMaskedLM if hidden else AutoModelForCausalLM).from_pretrained(place, **keywords)
         tok = AutoTokenizer.from_pretrained(place, revision=spec.revision, trust_remote_code=spec.trust_remote_code)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise UserError(f"{spec.id}: {_why(spec.id, place, error)}") from None
