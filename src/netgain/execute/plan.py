@@ -92,10 +92,14 @@ def _run(each: Planned, folder: RunFolder, expected: int) -> RunPlan:
         state, note = ("drifted", changed) if changed else (state, "")
         record = folder.record()
         tokens, written = record.get("tokens") or 0, record.get("sampled_tokens") or 0
-        return RunPlan(each.sig, each.arm, each.seed, state, steps, tokens, False, note, answers, written)
+        return RunPlan(
+            each.sig, each.arm, each.seed, state, steps, tokens, False, note, answers=answers, answer_tokens=written
+        )
     if state == "failed":
         note = str(folder.json("failure.json")["reason"])
-    return RunPlan(each.sig, each.arm, each.seed, state, steps, expected, True, note, answers, written)
+    return RunPlan(
+        each.sig, each.arm, each.seed, state, steps, expected, True, note, answers=answers, answer_tokens=written
+    )
 
 
 def _tokens(run: Run, folder: Path | None, lengths: dict[str, float]) -> int:
@@ -164,6 +168,12 @@ def _never(study: Study) -> Iterator[str]:
                 yield f"{arm.name}: {warning}"
     for i, contrast in enumerate(study.contrasts):
         yield from _never_compared(contrast, i, arms)
+    diverse = [arm.name for arm in arms if arm.run.method.learns and rollouts_of(arm.run.objective)]
+    if diverse and not study.frontiers:
+        yield (
+            f"{', '.join(diverse)} sample answers, and no frontier measures the baseline at several temperatures: "
+            "a higher temperature is diverse too, so declare `frontiers`"
+        )
     used = {name for arm in arms for name in reads_of([arm.run])}
     for name in dict.fromkeys(name for arm in arms for name in arm.run.references):
         if name not in used:

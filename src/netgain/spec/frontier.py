@@ -41,6 +41,14 @@ class Frontier(Frozen):
     passes: str | None = None
     reference: tuple[float, float] = (0.0, 0.0)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _task_has_a_temperature(cls, value: Any) -> Any:
+        """Several samples need one, and the block says them all."""
+        if not isinstance(value, dict) or not isinstance(value.get("task"), dict) or not value.get("temperatures"):
+            return value
+        return {**value, "task": {"temperature": value["temperatures"][0], **value["task"]}}
+
     @model_validator(mode="after")
     def _says_what_is_read(self) -> "Frontier":
         if (self.quality is None) != (self.diversity is None):
