@@ -100,7 +100,7 @@ class Study(Frozen):
                 raw = override(raw, path, value)
             except SpecError as error:
                 raise SpecError(str(error), "scales", scale, path) from None
-        raw["vary"] = {axis: _without_null(values) for axis, values in raw["vary"].items()}
+        raw["vary"] = {axis: _without_null(values) for axis, values in raw.get("vary", {}).items()}
         return Study.model_validate({**raw, "folder": self.folder, "scale": scale})
 
     def to_dict(self) -> dict[str, Any]:
