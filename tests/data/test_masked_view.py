@@ -90,7 +90,8 @@ def test_times_are_spread_over_a_step_and_the_draws_are_the_streams_own() -> Non
     assert view.time is not None
     assert sorted((view.time * 10).ceil().int().tolist()) == list(range(1, 11))
     again = view_of(rows, 7)
-    assert view.input_ids.equal(again.input_ids) and view.weight.equal(again.weight)
+    assert view.input_ids.equal(again.input_ids)
+    assert view.weight.equal(again.weight)
     assert not view.input_ids.equal(view_of(rows, 8).input_ids)
 
 

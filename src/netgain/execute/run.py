@@ -18,7 +18,7 @@ from netgain.adapters._torch.packed import PackedStudent, Unpackable
 from netgain.adapters.method import Adapter, Built, Method
 from netgain.adapters.packed import pack
 from netgain.data.chat import Encoded
-from netgain.data.view import Autoregressive, View
+from netgain.data.view import View
 from netgain.errors import UserError
 from netgain.execute import env
 from netgain.execute.built import built
@@ -89,7 +89,7 @@ class Bench:
         rows = sorted(self._prepared(run).train.rows, key=lambda row: -len(row.ids))
         batch = rows[: min(run.optim.batch, self.runtime.micro_batch or run.optim.batch)]
         try:
-            view = Autoregressive().view(batch, lm.pad_id, torch.Generator())
+            view = lm.family.view(batch, lm.pad_id, torch.Generator())
             return arm_bytes(lm, run.method, view)
         except Unpackable:
             return None
@@ -335,7 +335,7 @@ def views(run: Run, prepared: Prepared, lm: LM) -> Callable[[int], View]:
     learned = prepared.train.rows
     lengths = [len(row.ids) for row in learned]
     order = order_of(run, len(learned))
-    family = Autoregressive()
+    family = lm.family
 
     def view(k: int) -> View:
         chosen = order.step(k, lengths)
@@ -350,7 +350,7 @@ def dev_views(run: Run, prepared: Prepared, lm: LM) -> Iterator[View]:
     rows: list[Encoded] = sorted(prepared.dev, key=lambda row: len(row.ids))
     for start in range(0, len(rows), run.optim.batch):
         batch = rows[start : start + run.optim.batch]
-        yield Autoregressive().view(batch, lm.pad_id, torch_stream(run.seed, f"dev/{start}"))
+        yield lm.family.view(batch, lm.pad_id, torch_stream(run.seed, f"dev/{start}"))
 
 
 def _checkpoints(job: Job, adapter: Adapter, arm: Arm, steps: int) -> Checkpoints:

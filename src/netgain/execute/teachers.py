@@ -85,6 +85,14 @@ def references_for(
     live = found[BASE] = base_reference(student)
     declared = {BASE: Base(), **references_of(runs[0])}
     for name, kept in sorted(reads_of(runs).items()):
+        if not lm.causal:
+            if not isinstance(declared[name], Base):
+                raise UserError(
+                    f"references.{name}: a masked-diffusion model hides other tokens at every step, so a reference has "
+                    "to read along, and only base can; leave this reference and its terms out."
+                )
+            found[name], found.summary[name] = live, {"kind": BASE, "cached": False, "why": "masks differ by step"}
+            continue
         desk = office.desk(name, declared[name], kept if fusable(student.lm.head) else "hidden")
         if isinstance(desk.reference, Base) and (why := office.better_asked(desk)):
             found[name], found.summary[name] = live, {"kind": BASE, "cached": False, "why": why}

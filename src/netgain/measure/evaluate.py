@@ -8,6 +8,7 @@ import gc
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -20,6 +21,7 @@ from netgain.judges._base import Bench
 from netgain.ledger.items import Item
 from netgain.measure import dialogue
 from netgain.measure.batches import in_batches
+from netgain.models import diffusion, unmask
 from netgain.models.generate import Owners, generate
 from netgain.models.lm import LM
 from netgain.models.load import cache_folder
@@ -246,12 +248,13 @@ def _generated(session: Session, requests: Sequence[Generate], budget: int) -> l
     prompts = [template.prompt(request.turns, request.demonstrations) for request in requests]
 
     like = requests[0].sampling
+    budget = budget if lm.causal else lm.denoise.length
+    write = partial(generate, max_new_tokens=budget) if lm.causal else unmask.write
 
     def run(rows: list[int], owners: Owners | None) -> list[tuple[Outcome, ...]]:
-        written = generate(
+        written = write(
             lm,
             [prompts[i] for i in rows],
-            max_new_tokens=budget,
             stop_ids=template.stop_ids,
             temperature=like.temperature,
             top_p=like.top_p,
@@ -270,22 +273,24 @@ def _generated(session: Session, requests: Sequence[Generate], budget: int) -> l
 def _chosen(session: Session, requests: Sequence[Likelihood]) -> list[list[Measured]]:
     lm, template = session.lm, session.template
     prompts = [template.prompt(request.turns, request.demonstrations) for request in requests]
-    options = [option_ids(template, request) for request in requests]
+    options = [option_ids(template, request, whole=not lm.causal) for request in requests]
+    score = label_logprobs if lm.causal else diffusion.label_logprobs
 
     def run(rows: list[int], owners: Owners | None) -> list[tuple[Outcome, ...]]:
         asked, answers = [prompts[i] for i in rows], [options[i] for i in rows]
-        scored = label_logprobs(lm, asked, answers, batch=len(rows), owners=owners)
+        scored = score(lm, asked, answers, batch=len(rows), owners=owners)
         return [(Scored(tuple(each)),) for each in scored]
 
-    lengths = [len(prompt) + max(map(len, ids)) for prompt, ids in zip(prompts, options, strict=True)]
+    width = 0 if lm.causal else lm.denoise.length
+    lengths = [len(prompt) + max(width, *map(len, ids)) for prompt, ids in zip(prompts, options, strict=True)]
     return _run(session, lengths, run)
 
 
-def option_ids(template: Template, request: Likelihood) -> list[list[int]]:
+def option_ids(template: Template, request: Likelihood, whole: bool = False) -> list[list[int]]:
     """The ids of each option behind the prompt.
 
     The token that ends an answer belongs to every option when one option is the beginning of another, since a part is
-    never less likely than the whole.
+    never less likely than the whole; and where answers are compared as a whole.
     """
 
     def ids(end: bool) -> list[list[int]]:
@@ -294,6 +299,8 @@ def option_ids(template: Template, request: Likelihood) -> list[list[int]]:
             for option in request.options
         ]
 
+    if whole:
+        return ids(end=True)
     bare = ids(end=False)
     nested = any(a is not b and b[: len(a)] == a for a in bare for b in bare)
     return ids(end=True) if nested else bare
@@ -301,6 +308,11 @@ def option_ids(template: Template, request: Likelihood) -> list[list[int]]:
 
 def _surprised(session: Session, requests: Sequence[Nll]) -> list[list[Measured]]:
     lm = session.lm
+    if not lm.causal:
+        raise UserError(
+            f"{lm.name}: a masked language model gives a text no probability from left to right; leave tasks such as "
+            "ppl out, or choose a causal model."
+        )
     documents = [text_ids(lm, request.text) for request in requests]
     window = min(WINDOW, lm.max_positions or WINDOW)
 
