@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from netgain.report.diversity_words import blocks as diversity_blocks
 from netgain.report.sweep_words import markdown_blocks
 from netgain.report.words import interval, percent, seconds, word_of
 from netgain.spec.study import as_yaml
@@ -21,7 +22,7 @@ CONTRAST_COLUMNS = (
 
 def markdown(report: "Report") -> str:
     """The whole report as one Markdown document."""
-    sections = (_head, _completeness, _contrasts, _sweep, _findings, _scores, _cost, _provenance)
+    sections = (_head, _completeness, _contrasts, _sweep, _diversity, _findings, _scores, _cost, _provenance)
     return "\n".join(line for section in sections for line in (*section(report), "")).rstrip() + "\n"
 
 
@@ -76,6 +77,16 @@ def _sweep(report: "Report") -> Iterator[str]:
         for block in markdown_blocks(report.sweep):
             yield from ((_escape(block),) if isinstance(block, str) else table(*block))
             yield ""
+
+
+def _diversity(report: "Report") -> Iterator[str]:
+    if report.diversity is None:
+        return
+    yield from ("## Diversity at equal quality", "")
+    for title, columns, rows, said in diversity_blocks(report.diversity):
+        yield from (f"### {_escape(title)}", "", *table(columns, rows), "")
+        for sentence in said:
+            yield from (_escape(sentence), "")
 
 
 def _scores(report: "Report") -> Iterator[str]:

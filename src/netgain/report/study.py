@@ -13,6 +13,7 @@ from netgain.errors import UserError
 from netgain.ledger.files import write_bytes, write_json
 from netgain.ledger.items import higher_is_better
 from netgain.ledger.store import Ledger
+from netgain.report.diversity import Diversity, read_diversity
 from netgain.report.frame import Frame, Matrix
 from netgain.report.sweep import Sweep, read_sweep
 from netgain.spec.identity import stream
@@ -103,12 +104,15 @@ class Report:
     cost: dict[str, float]
     provenance: dict[str, Any]
     sweep: Sweep | None = None
+    diversity: Diversity | None = None
 
     def answers(self) -> Iterator[str]:
         """The two questions, answered: what was gained, and what was forgotten."""
         for each in self.judged:
             if each.margin is None:
                 yield f"Gained? {_answer(each)}"
+        for found in self.diversity.decided if self.diversity else ():
+            yield f"Decided? {found.arm}: {found.say} ({found.why})"
         for arm, found in self.retention:
             single = [each for each in self.judged if each.margin is not None and each.arm == arm]
             if len(single) == 1:
@@ -129,6 +133,7 @@ class Report:
             "findings": [each.to_json() for each in self.findings],
             "retention": {arm: {**asdict(found), "sentence": found.sentence()} for arm, found in self.retention},
             "sweep": None if self.sweep is None else self.sweep.to_json(),
+            "diversity": None if self.diversity is None else self.diversity.to_json(),
             "cost": self.cost,
             "provenance": self.provenance,
         }
@@ -160,6 +165,7 @@ def build(study: Study, ledger: Ledger) -> Report:
         cost=_cost(frame),
         provenance=_provenance(frame),
         sweep=read_sweep(study, frame),
+        diversity=read_diversity(study, frame),
     )
 
 
