@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from netgain.report.diversity_words import blocks as diversity_blocks
 from netgain.report.sweep_words import markdown_blocks
+from netgain.report.translation_words import blocks as translation_blocks
 from netgain.report.words import interval, percent, seconds, word_of
 from netgain.spec.study import as_yaml
 
@@ -22,7 +23,7 @@ CONTRAST_COLUMNS = (
 
 def markdown(report: "Report") -> str:
     """The whole report as one Markdown document."""
-    sections = (_head, _completeness, _contrasts, _sweep, _diversity, _findings, _scores, _cost, _provenance)
+    sections = (_head, _completeness, _contrasts, _translation, _sweep, _diversity, _findings, _scores, _cost, _provenance)
     return "\n".join(line for section in sections for line in (*section(report), "")).rstrip() + "\n"
 
 
@@ -84,6 +85,16 @@ def _diversity(report: "Report") -> Iterator[str]:
         return
     yield from ("## Diversity at equal quality", "")
     for title, columns, rows, said in diversity_blocks(report.diversity):
+        yield from (f"### {_escape(title)}", "", *table(columns, rows), "")
+        for sentence in said:
+            yield from (_escape(sentence), "")
+
+
+def _translation(report: "Report") -> Iterator[str]:
+    if report.translation is None:
+        return
+    yield from ("## Translated adapters", "")
+    for title, columns, rows, said in translation_blocks(report.translation):
         yield from (f"### {_escape(title)}", "", *table(columns, rows), "")
         for sentence in said:
             yield from (_escape(sentence), "")

@@ -16,6 +16,7 @@ from netgain.ledger.store import Ledger
 from netgain.report.diversity import Diversity, read_diversity
 from netgain.report.frame import Frame, Matrix
 from netgain.report.sweep import Sweep, read_sweep
+from netgain.report.translation import Translated, read_translation
 from netgain.spec.identity import stream
 from netgain.spec.study import Contrast, Study, expand, resolve
 from netgain.stats.crossed import recipe_score
@@ -104,6 +105,7 @@ class Report:
     cost: dict[str, float]
     provenance: dict[str, Any]
     sweep: Sweep | None = None
+    translation: Translated | None = None
     diversity: Diversity | None = None
 
     def answers(self) -> Iterator[str]:
@@ -133,6 +135,7 @@ class Report:
             "findings": [each.to_json() for each in self.findings],
             "retention": {arm: {**asdict(found), "sentence": found.sentence()} for arm, found in self.retention},
             "sweep": None if self.sweep is None else self.sweep.to_json(),
+            "translation": None if self.translation is None else self.translation.to_json(),
             "diversity": None if self.diversity is None else self.diversity.to_json(),
             "cost": self.cost,
             "provenance": self.provenance,
@@ -165,6 +168,7 @@ def build(study: Study, ledger: Ledger) -> Report:
         cost=_cost(frame),
         provenance=_provenance(frame),
         sweep=read_sweep(study, frame),
+        translation=read_translation(study, frame),
         diversity=read_diversity(study, frame),
     )
 

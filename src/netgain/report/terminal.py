@@ -12,6 +12,8 @@ from netgain.audit.finding import Severity
 from netgain.report.study import Report
 from netgain.report.sweep import Sweep
 from netgain.report.sweep_words import tables
+from netgain.report.translation import Translated
+from netgain.report.translation_words import blocks as translation_blocks
 from netgain.report.words import interval, percent, seconds, style_of, word_of
 
 PIPED_WIDTH = 100
@@ -67,10 +69,25 @@ def show_report(report: Report, out: Console | None = None) -> None:
     _show_findings(report, out)
     if report.sweep is not None:
         _show_sweep(report.sweep, out)
+    if report.translation is not None:
+        _show_translation(report.translation, out)
     cost = report.cost
     out.print(
         Text(f"training {seconds(cost['train_seconds'])}, measuring {seconds(cost['measure_seconds'])}", style="dim")
     )
+
+
+def _show_translation(found: Translated, out: Console) -> None:
+    """The gate, the methods beside the baselines, and what was varied."""
+    for title, columns, rows, sentences in translation_blocks(found):
+        out.print(Text(title, style="bold"))
+        shown = plain_table(*columns)
+        for row in rows:
+            shown.add_row(*row)
+        out.print(shown)
+        for sentence in sentences:
+            out.print(Padding(Text(sentence), (0, 0, 0, 2)))
+        out.print()
 
 
 def _show_findings(report: Report, out: Console) -> None:
