@@ -23,7 +23,10 @@ CONTRAST_COLUMNS = (
 
 def markdown(report: "Report") -> str:
     """The whole report as one Markdown document."""
-    sections = (_head, _completeness, _contrasts, _translation, _sweep, _diversity, _findings, _scores, _cost, _provenance)
+    sections = (
+        *(_head, _completeness, _contrasts, _translation, _sweep, _diversity),
+        *(_findings, _scores, _cost, _provenance),
+    )
     return "\n".join(line for section in sections for line in (*section(report), "")).rstrip() + "\n"
 
 
