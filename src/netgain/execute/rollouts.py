@@ -65,7 +65,7 @@ def set_score(name: SetScoreName, texts: Sequence[str], embed: Embedder | None) 
         return lambda members: len({answers[i] for i in members}) / len(members)
     tokens = [diversity.tokens(each) for each in texts]
     if name == "self_bleu":
-        return lambda members: _or_nothing(diversity.self_bleu([tokens[i] for i in members]), turned=True)
+        return lambda members: _unlike(tokens, members)
     order = 1 if name == "distinct1" else 2
     return lambda members: _or_nothing(diversity.distinct([tokens[i] for i in members], order))
 
@@ -94,10 +94,15 @@ def _effective(rows: Floats) -> SetScore:
     return score
 
 
-def _or_nothing(value: diversity.Value, *, turned: bool = False) -> float:
-    if isinstance(value, diversity.Missing):
-        return 0.0
-    return 1.0 - value if turned else value
+def _unlike(tokens: Sequence[Sequence[str]], members: Sequence[int]) -> float:
+    """Mean over members of 1 - BLEU against the other written ones; an empty text is like no other, and earns 0."""
+    some = [tokens[i] for i in members if tokens[i]]
+    alike = diversity.self_bleu(some)
+    return 0.0 if isinstance(alike, diversity.Missing) else (1.0 - alike) * len(some) / len(members)
+
+
+def _or_nothing(value: diversity.Value) -> float:
+    return 0.0 if isinstance(value, diversity.Missing) else value
 
 
 def _embedder(term: Rollout) -> Embedder | None:
@@ -165,7 +170,9 @@ def _by_judge(judge: Judge, bench: Bench) -> Quality:
     rate = _rater(judge, bench)
 
     def of(example: Example, texts: Sequence[str]) -> Floats:
-        cases = [Case(f"{example.id}/{i}", example.turns, each) for i, each in enumerate((example.answer, *texts))]
+        answers = (example.answer, *texts)
+        known = (example.answer,)
+        cases = [Case(f"{example.id}/{i}", example.turns, each, known) for i, each in enumerate(answers)]
         own, *others = rate(cases)
         if own.value is None:
             raise UserError(f'judge {judge.kind}: no rating of the answer of row "{example.id}" ({own.reason}).')
