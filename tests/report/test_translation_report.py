@@ -9,6 +9,7 @@ from drawn import ENV
 from netgain.ledger.items import Item
 from netgain.ledger.store import Ledger
 from netgain.report.frame import Frame
+from netgain.report.html.page import render
 from netgain.report.markdown import markdown
 from netgain.report.study import build
 from netgain.report.translation import POOLED, Translated, read_translation
@@ -117,3 +118,11 @@ def test_the_three_forms_say_the_same(filled: Ledger) -> None:
     for words in ("## Translated adapters", "undefined, the denominator may be zero", "Experiment 3"):
         assert words in text
     assert report.to_json()["translation"]["gates"][0]["open"]
+    html = render(report, filled).html
+    for words in (
+        "Translated adapters",
+        "undefined, the denominator may be zero",
+        'id="fig-translation"',
+        'id="fig-transfer"',
+    ):
+        assert words in html
