@@ -73,6 +73,7 @@ class _LowRank(torch.autograd.Function):
 
     The base's product is inside, so that both results are summed in place, forward and backward. Without `weight` it
     is the second summand alone. x (K*B, T, in), leaves A_1 .. A_K (r, in), B_1 .. B_K (out, r).
+    What has rank r is kept as (K, r, B*T): products with r rows are up to four times faster than with r columns.
     """
 
     @staticmethod
@@ -81,12 +82,12 @@ class _LowRank(torch.autograd.Function):
         arms, a, b = len(layer.a), layer.a, layer.b
         own = x if mask is None else x.reshape(arms, -1, *x.shape[1:]) * mask
         wide = own.reshape(arms, -1, x.shape[-1]).to(a.dtype)
-        inner = torch.bmm(wide, a.transpose(1, 2))
+        inner = torch.bmm(a, wide.transpose(1, 2))
         if weight is None:
-            out = torch.bmm(inner, b.transpose(1, 2)).mul_(layer.scale)
+            out = torch.bmm(inner.transpose(1, 2), b.transpose(1, 2)).mul_(layer.scale)
         else:
             out = F.linear(x, weight, bias).view(arms, -1, len(weight)).to(a.dtype)
-            out.baddbmm_(inner, b.transpose(1, 2), alpha=layer.scale)
+            out.baddbmm_(inner.transpose(1, 2), b.transpose(1, 2), alpha=layer.scale)
         ctx.save_for_backward(own, mask, inner)
         ctx.layer, ctx.shape, ctx.dtype = layer, x.shape, x.dtype
         return out.view(*x.shape[:-1], -1).to(x.dtype)
@@ -98,16 +99,16 @@ class _LowRank(torch.autograd.Function):
         weight, _ = layer.frozen
         arms, a, b = len(layer.a), layer.a, layer.b
         wide = grad.reshape(arms, -1, grad.shape[-1]).to(a.dtype)
-        db = torch.bmm(wide.transpose(1, 2), inner).mul_(layer.scale)
-        d_inner = torch.bmm(wide, b).mul_(layer.scale)
-        da = torch.bmm(d_inner.transpose(1, 2), own.reshape(arms, -1, ctx.shape[-1]).to(a.dtype))
+        db = torch.bmm(inner, wide).mul_(layer.scale).transpose(1, 2).contiguous()
+        d_inner = torch.bmm(b.transpose(1, 2), wide.transpose(1, 2)).mul_(layer.scale)
+        da = torch.bmm(d_inner, own.reshape(arms, -1, ctx.shape[-1]).to(a.dtype))
         dx: Tensor | None = None
         if ctx.needs_input_grad[0]:
             through = None if weight is None else torch.matmul(grad, weight).view(arms, -1, ctx.shape[-1])
             if through is not None and mask is None and through.dtype == a.dtype:
-                dx = through.baddbmm_(d_inner, a)
+                dx = through.baddbmm_(d_inner.transpose(1, 2), a)
             else:
-                dx = torch.bmm(d_inner, a)
+                dx = torch.bmm(d_inner.transpose(1, 2), a)
                 dx = dx if mask is None else (dx.view(arms, *mask.shape) * mask).view(dx.shape)
                 dx = dx if through is None else dx + through
             dx = dx.view(ctx.shape).to(ctx.dtype)
