@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, PositiveInt
 
+from netgain.adapters.budget import Budget, solve
 from netgain.adapters.method import Adapter, Method
 
 if TYPE_CHECKING:
@@ -17,7 +18,8 @@ class Lora(Method):
 
     `targets` is "all-linear" (every linear layer but the head) or the names of layers, such as q_proj.
     `use_rslora` scales by alpha / sqrt(r) (Kalajdzievski 2023); `use_dora` learns a magnitude beside the direction
-    (Liu et al. 2024).
+    (Liu et al. 2024). `budget`, such as 0.5%, chooses the rank for so many of the base's parameters, at the same
+    alpha / r.
     """
 
     kind: Literal["lora"] = "lora"
@@ -28,6 +30,7 @@ class Lora(Method):
     use_rslora: bool = False
     use_dora: bool = False
     init: Literal["kaiming", "gaussian"] = "kaiming"
+    budget: Budget | None = None
 
     def attach(self, lm: "LM", generator: "torch.Generator") -> Adapter:
         from peft import LoraConfig
@@ -35,9 +38,11 @@ class Lora(Method):
         from netgain.adapters._torch.peft import PeftAdapter, stores_transposed
 
         patterns = None if self.targets == "all-linear" else self.targets
+        rank = self._rank(lm)
+        alpha = self.alpha * rank / self.r
         config = LoraConfig(
-            r=self.r,
-            lora_alpha=int(self.alpha) if self.alpha.is_integer() else self.alpha,  # type: ignore[arg-type]
+            r=rank,
+            lora_alpha=int(alpha) if alpha.is_integer() else alpha,  # type: ignore[arg-type]
             lora_dropout=self.dropout,
             target_modules="all-linear" if patterns is None else list(patterns),
             use_rslora=self.use_rslora,
@@ -46,3 +51,14 @@ class Lora(Method):
             fan_in_fan_out=stores_transposed(lm, patterns),
         )
         return PeftAdapter(lm, config, generator)
+
+    def _rank(self, lm: "LM") -> int:
+        """The rank that the budget allows: a row and a column in every target each, and DoRA's magnitudes once."""
+        if self.budget is None:
+            return self.r
+        from netgain.adapters._torch.hooked import widths
+        from netgain.adapters._torch.peft import all_linear, linear_targets
+
+        layers = all_linear(lm) if self.targets == "all-linear" else linear_targets(lm, self.targets)
+        shapes = [widths(layer) for layer in layers]
+        return solve(self.budget, lm, sum(map(sum, shapes)), sum(out for _, out in shapes) if self.use_dora else 0)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 from peft.tuners.tuners_utils import BaseTunerLayer
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -27,7 +27,7 @@ PREFIX = "base_model.model."
 class PeftAdapter(Adapter):
     """A PEFT method injected into `lm.net`, whose modules call it wherever they are called from."""
 
-    def __init__(self, lm: LM, config: LoraConfig, generator: torch.Generator) -> None:
+    def __init__(self, lm: LM, config: PeftConfig, generator: torch.Generator) -> None:
         super().__init__(lm)
         self.config = config
         config.task_type = "CAUSAL_LM" if lm.net.can_generate() else None
@@ -49,6 +49,8 @@ class PeftAdapter(Adapter):
 
     def _key_dropout(self) -> Noise | None:
         noise = Noise()
+        if not isinstance(self.config, LoraConfig):
+            return None
         holders = [layer.lora_dropout for layer in self._layers if isinstance(layer.lora_dropout, nn.ModuleDict)]
         awake = [holder for holder in holders if isinstance(holder[NAME], nn.Dropout)]
         for number, holder in enumerate(awake):
@@ -118,7 +120,7 @@ def from_folder(lm: LM, folder: Path) -> PeftAdapter:
     return adapter
 
 
-def write(tensors: Mapping[str, Tensor], config: LoraConfig, folder: Path) -> None:
+def write(tensors: Mapping[str, Tensor], config: PeftConfig, folder: Path) -> None:
     """An adapter's folder as PEFT writes it."""
     folder.mkdir(parents=True, exist_ok=True)
     save_file(
@@ -158,6 +160,12 @@ def linear_targets(lm: LM, patterns: Sequence[str]) -> list[nn.Module]:
             raise UserError(f'method.targets: "{pattern}" is the head of {lm.name}; leave the head out of the targets.')
         found += hits
     return found
+
+
+def all_linear(lm: LM) -> list[nn.Module]:
+    """Every linear layer but the head, as PEFT's all-linear takes them."""
+    head = lm.net.get_output_embeddings()
+    return [module for module in lm.net.modules() if isinstance(module, (nn.Linear, Conv1D)) and module is not head]
 
 
 def stores_transposed(lm: LM, patterns: Sequence[str] | None) -> bool:
