@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from peft import LoraConfig
+from peft import LoraConfig, PeftConfig
 from peft.tuners.lora import LoraLayer
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -223,14 +223,14 @@ class PackedStudent:
         self.routing = Routing(len(seeds))
         starts: dict[int, dict[str, Tensor]] = {}
         shapes: list[tuple[str, nn.Module, float, KeyedDropout | None]] = []
-        config: LoraConfig | None = None
+        config: PeftConfig | None = None
         for seed in dict.fromkeys(seeds):
             alone = method.attach(lm, torch_stream(seed, "init"))
             assert isinstance(alone, PeftAdapter)
             starts[seed], config, self._noise = alone.state(), alone.config, alone.noise
             shapes = [_shape(name, layer) for name, layer in alone.layers.items() if isinstance(layer, LoraLayer)]
             alone.remove()
-        assert config is not None
+        assert isinstance(config, LoraConfig)
         self.config = config
         self._layers: dict[str, PackedLinear] = {}
         for name, base, scale, dropout in shapes:
