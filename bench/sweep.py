@@ -130,7 +130,7 @@ def alone(folder: Path, weight: float, out: Path, dtype: str, gpu: bool) -> None
     kind = getattr(torch, dtype)
     base = AutoModelForCausalLM.from_pretrained(folder / "student", dtype=kind)
     student: Any = PeftModel.from_pretrained(base, str(folder / "initial"), is_trainable=True)
-    teacher = AutoModelForCausalLM.from_pretrained(folder / "teacher", dtype=kind).eval().requires_grad_(False)
+    teacher: Any = AutoModelForCausalLM.from_pretrained(folder / "teacher", dtype=kind).eval().requires_grad_(False)
     teacher.to("cuda" if gpu else "cpu")
     rows = json.loads((folder / "steps.json").read_text())
     data = Dataset.from_dict({"input_ids": [r["ids"] for r in rows], "labels": [r["labels"] for r in rows]})

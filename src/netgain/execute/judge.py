@@ -44,7 +44,7 @@ class Trained:
             )
         out, pairs, dropped = console(), self.card["pairs"], self.card["dropped"]
         out.print(
-            f"{pairs['train']} pairs learned, {pairs['held_out']} of other prompts held out; left out for their length: "
+            f"{pairs['train']} pairs learned, {pairs['held_out']} of other prompts held out; left out for length: "
             f"{dropped['train']} and {dropped['held_out']}."
         )
         out.print(f"Untrained: {self.before.sentence()}")

@@ -73,5 +73,5 @@ def read(table: pa.Table) -> Iterator[Item]:
 
 
 def higher_is_better(metric: str) -> bool:
-    """True unless the metric's name, but for a length as in self_bleu_at_20, ends in a known loss (nll, ppl, kl, ...)."""
+    """True unless the metric's name, but for a length as in self_bleu_at_20, ends in a known loss (nll, kl, ...)."""
     return not re.sub(r"_at_\d+$", "", metric.lower()).endswith(LOWER_IS_BETTER)

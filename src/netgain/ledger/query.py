@@ -53,7 +53,7 @@ def connect(*roots: str | Path) -> "duckdb.DuckDBPyConnection":
     done = [run for _, run in folders if run.state() == "done"]
     files = [str(run.verified("items.parquet")) for run in done]
     if files:
-        db.execute("CREATE VIEW _items AS SELECT * FROM read_parquet($files, hive_partitioning=false)".replace("$files", _list(files)))
+        db.execute(f"CREATE VIEW _items AS SELECT * FROM read_parquet({_list(files)}, hive_partitioning=false)")
     else:
         db.register("_items", SCHEMA.empty_table())
     db.execute("CREATE VIEW items AS SELECT r.study, r.arm, r.seed, i.* FROM _items i JOIN _runs r USING (run)")

@@ -25,7 +25,8 @@ from netgain.ledger.items import SCHEMA, Item, table
 State = Literal["done", "failed", "running", "missing", "corrupt"]
 
 FORMAT = 1
-RECORDED = ("spec.json", "env.json", "data.json", "metrics.jsonl", "items.parquet", "adapter", "adapter-best", "adapter-retained")
+ADAPTERS = ("adapter", "adapter-best", "adapter-retained")
+RECORDED = ("spec.json", "env.json", "data.json", "metrics.jsonl", "items.parquet", *ADAPTERS)
 TRANSIENT = ("checkpoint", "parts", "failure.json")
 
 

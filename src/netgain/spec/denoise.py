@@ -8,7 +8,7 @@ from netgain.spec.plugin import Frozen
 
 
 class Denoise(Frozen):
-    """An answer is `length` tokens, its end and padding included; at time t each is masked with probability 1 - alpha(t).
+    """An answer is `length` tokens, its end and padding included; at time t each is masked with chance 1 - alpha(t).
 
     linear   alpha(t) = 1 - t
     cosine   alpha(t) = cos(pi t / 2): more of the time is spent at few masks

@@ -58,7 +58,7 @@ class Levels:
 
         Levels that answer every item alike give the interval of any two of them: equal so far is not equal for ever.
         """
-        values = np.tensordot(coefficients, self.values - self.values[0], axes=1)
+        values: Floats = np.tensordot(coefficients, self.values - self.values[0], axes=1).astype(np.float64)
         nothing = np.zeros((1, values.shape[1]))
         if not values.any():
             values, nothing = self.values[-1], self.values[0]

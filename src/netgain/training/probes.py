@@ -72,8 +72,8 @@ def probe(records: Iterator[StepRecord], training: Training, every: int | None =
     """Pass the records on; those of probed steps carry the probes. It must wrap `train` itself.
 
     Steps 1, 1 + every, 1 + 2 every, ... are probed; without `every`, about ten in a run whose objective has two or
-    more terms, at least SPACING steps apart, and none in a run of one term, whose share and direction are the step's. The period is rounded up to
-    steps at which answers are sampled.
+    more terms, at least SPACING steps apart, and none in a run of one term, whose share and direction are the step's.
+    The period is rounded up to steps at which answers are sampled.
     """
     period = every or (max(SPACING, training.steps // TIMES) if _several(training) else None)
     if period is not None:

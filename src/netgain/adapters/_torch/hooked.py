@@ -40,10 +40,12 @@ class HookedAdapter(Adapter):
         self.modules, self.described = modules, described
         self.active = True
         self._parameters = {
-            f"{name}.{own}": tensor.requires_grad_()
+            f"{name}.{own}": tensor
             for name, module in modules.items()
             for own, tensor in module.to(lm.device).named_parameters()  # type: ignore[arg-type]
         }
+        for tensor in self._parameters.values():
+            tensor.requires_grad_()
         self._handles: list[RemovableHandle] = []
         self.fingerprint()
 

@@ -66,7 +66,8 @@ class FinishedRun(Reference):
         stored = run.json("spec.json")["run"]
         other = load(ModelSpec.model_validate(stored["model"]), host.lm.device)
         require_same_tokens(host.lm, other)
-        if MethodPlugin.resolve(stored["method"]["kind"]).built:
+        method = MethodPlugin.resolve(stored["method"]["kind"])
+        if issubclass(method, MethodPlugin) and method.built:
             from netgain.adapters._torch.peft import from_folder
 
             from_folder(other, run.path / FOLDERS[self.checkpoint])

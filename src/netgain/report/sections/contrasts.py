@@ -40,7 +40,8 @@ def _row(page: Page, each: Judged) -> ForestRow:
     return ForestRow(
         identity=key_of(each),
         name=f"{each.arm} against {page.short(each)}",
-        about=f"{each.task}/{each.metric}, {each.question}" + ("" if each.checkpoint == "final" else f" ({each.checkpoint})"),
+        about=f"{each.task}/{each.metric}, {each.question}"
+        + ("" if each.checkpoint == "final" else f" ({each.checkpoint})"),
         range=Range(signed.estimate, signed.low, signed.high),
         margin=each.margin,
         word=word_of(each),
