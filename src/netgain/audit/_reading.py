@@ -115,8 +115,8 @@ def items_behind(evidence: Evidence, table: Table, points: Sequence[Score]) -> i
     counts = table.having("n")
     if counts and points:
         value = counts[0].cells[points[0].row].value
-        if value is not None:
-            return int(value.number)
+        if value is not None and value.count is not None:
+            return value.count
     found = stated_n(evidence, table.heading)
     return found or implied_n([(p.value, p.rate) for p in points if p.rate is not None]) or document_n(evidence)
 

@@ -157,7 +157,7 @@ class Granularity(DocumentRule):
                 if not self.SHARES.search(f"{score.metric} {score.column.name}") or score.value.spread is not None:
                     continue
                 cell = counts[0].cells[score.row].value if counts else None
-                n = int(cell.number) if cell else stated_n(self.evidence, table.heading)
+                n = (cell and cell.count) or stated_n(self.evidence, table.heading)
                 half = score.value.half * scale(score.value, score.rate)
                 if n and 2 * half * n < 1 and not fits(score.rate, half, n) and not table.having("n_seeds", "spread"):
                     label = " ".join(x for x in (score.arm, score.task) if x) or score.column.name

@@ -195,7 +195,7 @@ def _table_changes(tables: Iterable[Table]) -> Iterator[Change]:
                 before=old.value,
                 after=new.value,
                 stated=delta[0].cells[row].value if delta else None,
-                n=int(n.number) if n else count_in(metric, *reversed(table.heading)),
+                n=(n and n.count) or count_in(metric, *reversed(table.heading)),
                 heading=table.heading,
                 line=new.line,
                 cells=f"{metric}: {before[0].name} {old.text}, {after[0].name} {new.text}",

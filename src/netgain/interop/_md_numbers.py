@@ -1,5 +1,6 @@
 """Numbers as people print them: 88.8% <- best, +0.9pp, **-26.7%**, 1,513.4s, 0,25, 95.80 ± 0.16, 5e-5, $10."""
 
+import math
 import re
 from dataclasses import dataclass
 
@@ -37,6 +38,11 @@ class Value:
     def half(self) -> float:
         """Half a unit of the last printed place: the printed number is the truth -+ this."""
         return 0.5 * 10.0**-self.places
+
+    @property
+    def count(self) -> int | None:
+        """The number as a count of things, None when it cannot be one."""
+        return int(self.number) if self.number >= 1 and self.number == int(self.number) else None
 
     @property
     def shown(self) -> str:
@@ -82,7 +88,9 @@ def values_in(text: str, comma: bool = False) -> list[Value]:
         sign = match["sign"] or ""
         at = match.start()
         joined = bool(sign) and at > 0 and (text[at - 1].isalnum() or text[at - 1] == "%")
-        found.append(_value(match, text, "" if joined else sign, comma))
+        value = _value(match, text, "" if joined else sign, comma)
+        if math.isfinite(value.number) and (value.spread is None or math.isfinite(value.spread)):
+            found.append(value)
     return found
 
 
