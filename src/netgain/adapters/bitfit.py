@@ -6,12 +6,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from netgain.adapters.method import Adapter, Method
+from netgain.adapters.method import Adapter, Method, swap
 from netgain.errors import UserError
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor, nn
+    from torch import nn
     from transformers import PreTrainedModel
 
     from netgain.models.lm import LM
@@ -53,19 +53,13 @@ class BitfitAdapter(Adapter):
     def parameters(self) -> "dict[str, nn.Parameter]":
         return self._parameters
 
-    def _swap(self, tensors: "dict[str, Tensor]") -> "dict[str, Tensor]":
-        before = {name: tensor.data for name, tensor in self._parameters.items()}
-        for name, tensor in self._parameters.items():
-            tensor.data = tensors[name]
-        return before
-
     @contextmanager
     def off(self) -> Iterator[None]:
-        learned = self._swap(self._base)
+        learned = swap(self._parameters, self._base)
         try:
             yield
         finally:
-            self._swap(learned)
+            swap(self._parameters, learned)
 
     @contextmanager
     def learning(self) -> Iterator[None]:
@@ -85,7 +79,7 @@ class BitfitAdapter(Adapter):
         return copy.deepcopy(self.lm.net).requires_grad_(False)
 
     def remove(self) -> None:
-        self._swap(self._base)
+        swap(self._parameters, self._base)
         for tensor in self._parameters.values():
             tensor.requires_grad_(False)
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from netgain.adapters.method import Adapter, Method
+from netgain.adapters.method import Adapter, Method, swap
 from netgain.errors import UserError
 
 if TYPE_CHECKING:
@@ -51,23 +51,16 @@ class FullAdapter(Adapter):
             self._base = {name: tensor.detach().clone() for name, tensor in self._parameters.items()}
         return self._base
 
-    def _swap(self, tensors: "dict[str, Tensor]") -> "dict[str, Tensor]":
-        """Put `tensors` under the parameters without copying; returns what was there."""
-        before = {name: tensor.data for name, tensor in self._parameters.items()}
-        for name, tensor in self._parameters.items():
-            tensor.data = tensors[name]
-        return before
-
     @contextmanager
     def off(self) -> Iterator[None]:
         if self._base is None:
             yield
             return
-        learned = self._swap(self._base)
+        learned = swap(self._parameters, self._base)
         try:
             yield
         finally:
-            self._swap(learned)
+            swap(self._parameters, learned)
 
     @contextmanager
     def learning(self) -> Iterator[None]:
@@ -90,5 +83,5 @@ class FullAdapter(Adapter):
 
     def remove(self) -> None:
         if self._base is not None:
-            self._swap(self._base)
+            swap(self._parameters, self._base)
         self.lm.net.requires_grad_(False)

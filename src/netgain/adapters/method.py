@@ -122,6 +122,14 @@ class Adapter(ABC):
                 tensor.copy_(tensors[name])
 
 
+def swap(parameters: "Mapping[str, Tensor]", tensors: "Mapping[str, Tensor]") -> "dict[str, Tensor]":
+    """Put `tensors` under the parameters without copying; returns what was there."""
+    before = {name: tensor.data for name, tensor in parameters.items()}
+    for name, tensor in parameters.items():
+        tensor.data = tensors[name]
+    return before
+
+
 def fingerprint(tensors: "Mapping[str, Tensor]") -> str:
     """sha256 over name, dtype, shape and bytes of each tensor, in the order of their names."""
     import torch

@@ -1,6 +1,6 @@
 """A report as Markdown for a repository: answers, completeness, contrasts, scores, cost, how to reproduce."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from netgain.report.diversity_words import blocks as diversity_blocks
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from netgain.report.study import Report
 
 
+Block = tuple[str, Sequence[str], Sequence[Sequence[str]], Sequence[str]]
+"""(title, columns, rows, sentences) of a table that a study's own section shows."""
 SCORE_COLUMNS = (
     "arm", "task", "checkpoint", "score", "interval", "n", "seeds", "missing", "no answer", "cut", "chance", "majority",
 )  # fmt: skip
@@ -84,20 +86,19 @@ def _sweep(report: "Report") -> Iterator[str]:
 
 
 def _diversity(report: "Report") -> Iterator[str]:
-    if report.diversity is None:
-        return
-    yield from ("## Diversity at equal quality", "")
-    for title, columns, rows, said in diversity_blocks(report.diversity):
-        yield from (f"### {_escape(title)}", "", *table(columns, rows), "")
-        for sentence in said:
-            yield from (_escape(sentence), "")
+    if report.diversity is not None:
+        yield from _blocks("Diversity at equal quality", diversity_blocks(report.diversity))
 
 
 def _translation(report: "Report") -> Iterator[str]:
-    if report.translation is None:
-        return
-    yield from ("## Translated adapters", "")
-    for title, columns, rows, said in translation_blocks(report.translation):
+    if report.translation is not None:
+        yield from _blocks("Translated adapters", translation_blocks(report.translation))
+
+
+def _blocks(heading: str, blocks: Iterable[Block]) -> Iterator[str]:
+    """A study's own section: a table under each title, and the sentences that belong to it."""
+    yield from (f"## {heading}", "")
+    for title, columns, rows, said in blocks:
         yield from (f"### {_escape(title)}", "", *table(columns, rows), "")
         for sentence in said:
             yield from (_escape(sentence), "")
