@@ -25,7 +25,7 @@ demo: setup  ## Fine-tune a small language model over three seeds; what was gain
 	$(BIN)/netgain report studies/quickstart.yaml --ledger $(LEDGER)
 
 test: setup  ## Every test that takes seconds (under 8 minutes on 2 cores)
-	$(BIN)/python -m pytest -m 'not slow and not browser'
+	$(BIN)/python -m pytest -m 'not slow and not browser' -n auto --maxprocesses 8 --dist loadfile
 
 test-slow: setup  ## The tests that take minutes
 	$(BIN)/python -m pytest -m slow
