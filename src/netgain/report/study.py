@@ -14,18 +14,18 @@ from netgain.ledger.files import write_bytes, write_json
 from netgain.ledger.items import higher_is_better
 from netgain.ledger.store import Ledger
 from netgain.report.diversity import Diversity, read_diversity
+from netgain.report.forgetting import Forgetting, read_forgetting
 from netgain.report.frame import Frame, Matrix
 from netgain.report.sweep import Sweep, read_sweep
 from netgain.report.translation import Translated, read_translation
 from netgain.spec.identity import stream
+from netgain.spec.run import Run
 from netgain.spec.study import Contrast, Study, expand, resolve
 from netgain.stats.crossed import recipe_score
 from netgain.stats.intervals import score
 from netgain.stats.result import Estimate
 from netgain.stats.retention import Overall, Retention, overall
 from netgain.stats.verdict import Verdict, contrast
-
-CHECKPOINTS = ("final", "best")
 
 
 @dataclass(frozen=True)
@@ -107,6 +107,7 @@ class Report:
     sweep: Sweep | None = None
     translation: Translated | None = None
     diversity: Diversity | None = None
+    forgetting: Forgetting | None = None
 
     def answers(self) -> Iterator[str]:
         """The two questions, answered: what was gained, and what was forgotten."""
@@ -137,6 +138,7 @@ class Report:
             "sweep": None if self.sweep is None else self.sweep.to_json(),
             "translation": None if self.translation is None else self.translation.to_json(),
             "diversity": None if self.diversity is None else self.diversity.to_json(),
+            "forgetting": None if self.forgetting is None else self.forgetting.to_json(),
             "cost": self.cost,
             "provenance": self.provenance,
         }
@@ -170,6 +172,7 @@ def build(study: Study, ledger: Ledger) -> Report:
         sweep=read_sweep(study, frame),
         translation=read_translation(study, frame),
         diversity=read_diversity(study, frame),
+        forgetting=read_forgetting(study, frame),
     )
 
 
@@ -188,10 +191,19 @@ def _scores(study: Study, frame: Frame) -> Iterator[Score]:
             card = frame.card(arm.name, task)
             if card is None:
                 continue
-            for checkpoint in CHECKPOINTS if arm.run.dev.every and arm.run.method.learns else ("final",):
+            for checkpoint in _checkpoints(arm.run):
                 matrix = frame.matrix(arm.name, task, card["metric"], checkpoint)
                 if matrix is not None:
                     yield _score(arm.name, task, card, checkpoint, matrix)
+
+
+def _checkpoints(run: Run) -> Iterator[str]:
+    """What a run is measured at: best by dev loss, retained by a stop rule, and shares of the final adapter."""
+    yield "final"
+    if run.method.learns:
+        yield from ("best",) if run.dev.every else ()
+        yield from ("retained",) if run.stop is not None else ()
+        yield from (f"final@{share:g}" for share in run.adapter_scales)
 
 
 def _score(arm: str, task: str, card: dict[str, Any], checkpoint: str, matrix: Matrix) -> Score:
