@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from netgain.report.diversity_words import blocks as diversity_blocks
+from netgain.report.forgetting_words import answers, evidence
 from netgain.report.sweep_words import markdown_blocks
 from netgain.report.translation_words import blocks as translation_blocks
 from netgain.report.words import interval, percent, seconds, word_of
@@ -26,7 +27,7 @@ CONTRAST_COLUMNS = (
 def markdown(report: "Report") -> str:
     """The whole report as one Markdown document."""
     sections = (
-        *(_head, _completeness, _contrasts, _translation, _sweep, _diversity),
+        *(_head, _completeness, _contrasts, _forgetting, _translation, _sweep, _diversity),
         *(_findings, _scores, _cost, _provenance),
     )
     return "\n".join(line for section in sections for line in (*section(report), "")).rstrip() + "\n"
@@ -83,6 +84,11 @@ def _sweep(report: "Report") -> Iterator[str]:
         for block in markdown_blocks(report.sweep):
             yield from ((_escape(block),) if isinstance(block, str) else table(*block))
             yield ""
+
+
+def _forgetting(report: "Report") -> Iterator[str]:
+    if report.forgetting is not None:
+        yield from _blocks("Kept and forgotten", [*answers(report), *evidence(report)])
 
 
 def _diversity(report: "Report") -> Iterator[str]:
