@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Iterable
 
 from rich.console import Console
 from rich.padding import Padding
@@ -9,6 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from netgain.audit.finding import Severity
+from netgain.report.forgetting_words import answers, worth_a_terminal
+from netgain.report.markdown import Block
 from netgain.report.study import Report
 from netgain.report.sweep import Sweep
 from netgain.report.sweep_words import tables
@@ -44,7 +47,7 @@ def show_report(report: Report, out: Console | None = None) -> None:
             for reason in each.reasons:
                 out.print(Text(f"  {reason}", style="red"))
     scores = plain_table("arm", "task", "score", "95 % interval", "n", "seeds", "no answer", right=("n", "seeds"))
-    for each in report.scores:
+    for each in (each for each in report.scores if "@" not in each.checkpoint):
         mark = "" if each.checkpoint == "final" else f" ({each.checkpoint})"
         number, between = interval(each.estimate)
         scores.add_row(
@@ -67,6 +70,8 @@ def show_report(report: Report, out: Console | None = None) -> None:
         out.print(line)
         out.print(Padding(Text(each.told().removeprefix(f"{each.word}: ")), (0, 0, 1, 2)))
     _show_findings(report, out)
+    if worth_a_terminal(report):
+        _show_blocks(answers(report), out)
     if report.sweep is not None:
         _show_sweep(report.sweep, out)
     if report.translation is not None:
@@ -79,7 +84,12 @@ def show_report(report: Report, out: Console | None = None) -> None:
 
 def _show_translation(found: Translated, out: Console) -> None:
     """The gate, the methods beside the baselines, and what was varied."""
-    for title, columns, rows, sentences in translation_blocks(found):
+    _show_blocks(translation_blocks(found), out)
+
+
+def _show_blocks(blocks: Iterable[Block], out: Console) -> None:
+    """Titled tables with the sentences that belong to them."""
+    for title, columns, rows, sentences in blocks:
         out.print(Text(title, style="bold"))
         shown = plain_table(*columns)
         for row in rows:
