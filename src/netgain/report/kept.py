@@ -3,7 +3,7 @@
 Everything is read from sealed rows. A judged item is named category/question/turn, which is where categories come from.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,14 +56,17 @@ class Category:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """What a judge's scores say of an arm: raw, in the base's standard deviations, as a win rate, by category."""
+    """What a judge's scores say of an arm: in the base's standard deviations, as a win rate, by category.
+
+    `shift` is None where the base's answers all have one score, `win_rate` where the scores are no log-odds.
+    """
 
     arm: str
     versus: str
     task: str
     metric: str
-    shift: float
-    win_rate: Estimate
+    shift: float | None
+    win_rate: Estimate | None
     categories: tuple[Category, ...]
 
 
@@ -84,11 +87,11 @@ def benchmarks(study: Study, frame: Frame, examples: int = 3) -> Iterator[Benchm
 def flipped(
     frame: Frame, arm: str, versus: str, task: str, metric: str, checkpoint: str = "final", examples: int = 3
 ) -> Benchmark | None:
-    """The flips of one benchmark between two arms; None where one of them is not measured yet."""
-    tuned, base = frame.matrix(arm, task, metric, checkpoint), frame.matrix(versus, task, metric, checkpoint)
-    if tuned is None or base is None:
+    """The flips of one benchmark between two arms; None where nothing is measured on both sides."""
+    found = both_of(frame, arm, versus, task, metric, checkpoint)
+    if found is None:
         return None
-    kept = _both(tuned, base)
+    tuned, base, kept = found
     clusters = None if tuned.clusters is None else tuned.clusters[kept]
     left, right = tuned.values[:, kept], base.values[:, kept]
     right = right if right.shape[0] in (1, left.shape[0]) else right.mean(axis=0, keepdims=True)
@@ -103,18 +106,22 @@ def flipped(
     return Benchmark(arm, versus, task, metric, checkpoint, counted, lost)
 
 
-def judged(frame: Frame, arm: str, versus: str, task: str, metric: str, checkpoint: str = "final") -> Judged | None:
-    """A judge's scores of one arm against another; None where one of them is not measured yet."""
-    tuned, base = frame.matrix(arm, task, metric, checkpoint), frame.matrix(versus, task, metric, checkpoint)
-    if tuned is None or base is None:
+def judged(
+    frame: Frame, arm: str, versus: str, task: str, metric: str, checkpoint: str = "final", chances: bool = True
+) -> Judged | None:
+    """A judge's scores of one arm against another; None where nothing is rated on both sides.
+
+    `chances`: the scores are log-odds, as a reward model's, so that they say how often an answer wins.
+    """
+    found = both_of(frame, arm, versus, task, metric, checkpoint)
+    if found is None:
         return None
-    kept = _both(tuned, base)
-    above, _ = standardised(tuned.values[:, kept].mean(axis=0), base.values[:, kept].mean(axis=0))
+    tuned, base, kept = found
+    ours, theirs = tuned.values[:, kept].mean(axis=0), base.values[:, kept].mean(axis=0)
+    shift = float(standardised(ours, theirs)[0].mean()) if theirs.size > 1 and np.ptp(theirs) > 0 else None
     paired = base.values if base.values.shape[0] in (1, tuned.values.shape[0]) else base.values.mean(0, keepdims=True)
-    return Judged(
-        arm, versus, task, metric, float(above.mean()), win_rate(tuned.values, paired, clusters=tuned.clusters),
-        tuple(_categories(tuned, base, metric)),
-    )  # fmt: skip
+    wins = win_rate(tuned.values, paired, clusters=tuned.clusters) if chances else None
+    return Judged(arm, versus, task, metric, shift, wins, tuple(_categories(tuned, base, metric)))
 
 
 def _categories(tuned: Matrix, base: Matrix, metric: str) -> Iterator[Category]:
@@ -132,14 +139,17 @@ def _categories(tuned: Matrix, base: Matrix, metric: str) -> Iterator[Category]:
             yield Category(str(name), found.n, *means, verdict=found)
 
 
-def _both(tuned: Matrix, base: Matrix) -> np.ndarray:
-    """(n,) which items every seed of both sides has a value of."""
+def both_of(
+    frame: Frame, arm: str, versus: str, task: str, metric: str, checkpoint: str
+) -> tuple[Matrix, Matrix, np.ndarray] | None:
+    """(tuned, base, (n,) which items every seed of both has a value of); None where nothing is on both sides."""
+    tuned, base = frame.matrix(arm, task, metric, checkpoint), frame.matrix(versus, task, metric, checkpoint)
+    if tuned is None or base is None:
+        return None
     if tuned.items != base.items:
-        raise UserError("the two arms were measured on different items; nothing can be compared.")
-    missing = np.isnan(tuned.values).any(axis=0) | np.isnan(base.values).any(axis=0)
-    if np.all(missing):
-        raise UserError("no item has a value on both sides; nothing can be compared.")
-    return np.asarray(~missing)
+        raise UserError(f"{arm} and {versus} were measured on different items of {task}; nothing can be compared.")
+    kept = np.logical_not(np.isnan(tuned.values).any(axis=0) | np.isnan(base.values).any(axis=0))
+    return (tuned, base, kept) if kept.any() else None
 
 
 def _said(
@@ -163,25 +173,3 @@ def _lost(
 ) -> Lost:
     label, said = ours[item]
     return Lost(item, seed, label, theirs[item][1], said)
-
-
-def drift_and_loss(frame: Frame, arms: Sequence[str], versus: str, task: str, metric: str) -> list[tuple[float, float]]:
-    """(KL from the base on dev rows, what was lost) of each finished run: does drifting tell of forgetting?
-
-    The loss is base - tuned in the direction that is better, of the final checkpoint.
-    """
-    base = frame.matrix(versus, task, metric, "final")
-    if base is None:
-        return []
-    sign = 1.0 if higher_is_better(metric) else -1.0
-    found: list[tuple[float, float]] = []
-    for arm in arms:
-        tuned = frame.matrix(arm, task, metric, "final")
-        if tuned is None:
-            continue
-        for s, member in enumerate(frame.members[arm]):
-            seen = [row["kl_base"] for row in member.folder.metrics() if row.get("kl_base") is not None]
-            if seen:
-                lost = float(np.nanmean(base.values)) - float(np.nanmean(tuned.values[s]))
-                found.append((float(seen[-1]), sign * lost))
-    return found
