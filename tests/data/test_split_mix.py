@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netgain.data.mix import apportion, mix
+from netgain.data.mix import apportion, balanced, mix
 from netgain.data.overlap import overlap
 from netgain.data.source import Example, Turn
 from netgain.data.split import require_disjoint, split
@@ -120,3 +120,14 @@ def test_the_wording_of_the_task_itself_is_no_overlap() -> None:
     [pair] = overlap(train=train, test=test).pairs
     assert pair.ngrams == 0
     assert pair.example is None
+
+
+def test_a_temperature_draws_small_sources_more_often_than_their_size_says() -> None:
+    pools = {"large": [row(i) for i in range(900)], "small": [row(1000 + i) for i in range(100)]}
+    assert balanced(pools, 1) == {"large": 900, "small": 100}
+    assert balanced(pools, 2) == {"large": pytest.approx(30), "small": pytest.approx(10)}
+    drawn, mixture = mix(pools, balanced(pools, 2), 1000, np.random.default_rng(0), repeat=True)
+    assert mixture.planned == {"large": 750, "small": 250}
+    assert mixture.repeated
+    times = [sum(each.id == f"r{1000 + i}" for each in drawn) for i in range(100)]
+    assert set(times) == {2, 3}

@@ -149,3 +149,29 @@ def test_an_answer_does_not_depend_on_its_batch() -> None:
     generator.manual_seed(3)
     apart = unmask.write(lm, prompts, stop_ids=[2], temperature=1.0, samples=2, generator=generator, batch=1)
     assert [each.ids for each in together] == [each.ids for each in apart]
+
+
+def test_filled_tokens_are_counted_as_over_a_uniform_share_of_masks() -> None:
+    """Every set of hidden places by hand, whatever the batch; the answer's padding counts like any other token."""
+    lm = model()
+    prompts, answers = [PROMPT, [1, 51, 2]], [[70, 2], [80, 81, 2]]
+    found = diffusion.filled(lm, prompts, answers, batch=3)
+    assert found == pytest.approx(diffusion.filled(lm, prompts, answers, batch=64))
+    for prompt, answer, share in zip(prompts, ([70, 2, 2], [80, 81, 2]), found, strict=True):
+        right = 0.0
+        for k in (1, 2, 3):
+            sets = list(itertools.combinations(range(3), k))
+            for places in sets:
+                seen = [None if j in places else token for j, token in enumerate(answer)]
+                guess = conditionals(lm, prompt, seen).argmax(-1)
+                right += sum(int(guess[j]) == answer[j] for j in places) / len(sets)
+        assert share == pytest.approx(right / 6)
+
+
+def test_the_rounds_of_writing_begin_with_masks_and_take_nothing_back() -> None:
+    seen = unmask.rounds(model(), PROMPT)
+    assert seen[0] == [model().mask_id] * 3
+    assert len(seen) == 4
+    for before, after in itertools.pairwise(seen):
+        assert all(a == b for a, b in zip(before, after, strict=True) if a != model().mask_id)
+    assert model().mask_id not in seen[-1]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from netgain.stats.linearised import linearised, linearised_f1
+from netgain.stats.linearised import linearised, linearised_f1, linearised_mcc
 from netgain.stats.resample import f1, paired_bootstrap
 from netgain.stats.verdict import contrast
 
@@ -42,3 +42,18 @@ def test_the_interval_agrees_with_the_paired_cluster_bootstrap(clustered: bool) 
     assert found.answer.se == pytest.approx(drawn.se, rel=0.06)
     assert found.answer.low == pytest.approx(drawn.low, abs=0.25 * drawn.se)
     assert found.answer.high == pytest.approx(drawn.high, abs=0.25 * drawn.se)
+
+
+def test_the_mean_is_matthews_correlation_and_its_spread_the_jackknifes() -> None:
+    rng = np.random.default_rng(5)
+    truth = (rng.random(300) < 0.3).astype(float)
+    said = np.where(rng.random((2, 300)) < 0.8, truth, 1 - truth)
+    z = linearised_mcc(said, truth)
+    assert z.mean(axis=1) == pytest.approx([np.corrcoef(row, truth)[0, 1] for row in said])
+    left_out = [np.corrcoef(np.delete(said[0], i), np.delete(truth, i))[0, 1] for i in range(300)]
+    jackknife = np.sqrt(299 / 300 * ((left_out - np.mean(left_out)) ** 2).sum())
+    assert z[0].std(ddof=1) / np.sqrt(300) == pytest.approx(jackknife, rel=0.03)
+
+
+def test_a_constant_prediction_has_a_correlation_of_zero() -> None:
+    assert (linearised_mcc(np.ones((1, 4)), np.array([0.0, 1.0, 1.0, 0.0])) == 0).all()

@@ -36,6 +36,11 @@ def apportion(shares: Mapping[str, float], rows: int) -> dict[str, int]:
     return counts
 
 
+def balanced(pools: Mapping[str, Sequence[Example]], temperature: float) -> dict[str, float]:
+    """Shares in proportion to n^(1/T): T = 1 by size, a large T all alike."""
+    return {name: len(pool) ** (1 / temperature) for name, pool in pools.items()}
+
+
 def mix(
     pools: Mapping[str, Sequence[Example]],
     weights: Mapping[str, float] | None,

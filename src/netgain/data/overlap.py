@@ -8,6 +8,7 @@ from functools import lru_cache
 from itertools import combinations
 from typing import Any
 
+from netgain.data.blind import is_blind
 from netgain.data.source import Example
 
 N = 13
@@ -57,7 +58,12 @@ def _word(word: str) -> int:
 
 
 def words(example: Example) -> list[int]:
-    """The words of prompt and answer as 64-bit hashes, without case, punctuation and spacing."""
+    """The words of prompt and answer as 64-bit hashes, without case, punctuation and spacing.
+
+    A blind row has its id alone, since it was made to be like all others.
+    """
+    if is_blind(example):
+        return [_word(example.id)]
     text = " ".join([*(turn.text for turn in example.turns if turn.role != "system"), example.answer])
     kept = "".join(c if c.isalnum() else " " for c in text.casefold())
     return [_word(word) for word in kept.split()]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from netgain.data.mix import Mixture, mix
+from netgain.data.mix import Mixture, balanced, mix
 from netgain.data.order import Order
 from netgain.data.overlap import overlap
 from netgain.data.show import facts, report, segments
@@ -75,7 +75,9 @@ def rows_of(run: Run, folder: Path | None) -> Rows:
     _, dev = split([row for found in free.values() for row in found], run.data.dev, DEV_SEED)
     held_out = {row.group for row in dev}
     pools = {name: [row for row in found if row.group not in held_out] for name, found in free.items()}
-    train, mixture = mix(pools, run.data.mixture, run.data.rows, stream(run.seed, "mixture"))
+    shares = run.data.mixture if run.data.temperature is None else balanced(pools, run.data.temperature)
+    repeat = run.data.temperature is not None
+    train, mixture = mix(pools, shares, run.data.rows, stream(run.seed, "mixture"), repeat=repeat)
     for name, measured in evaluation.items():
         require_disjoint(train=train, dev=dev, **{name: measured})
     sources = [name for name, drawn in mixture.drawn.items() for _ in range(drawn)]

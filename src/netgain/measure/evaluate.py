@@ -29,6 +29,8 @@ from netgain.models.score import label_logprobs, token_nll
 from netgain.spec.plugin import TaskPlugin
 from netgain.tasks._base import (
     Converse,
+    Fill,
+    Filled,
     Generate,
     Generated,
     Likelihood,
@@ -210,12 +212,15 @@ def _measure(session: Session, asked: Asked) -> list[list[Measured]]:
     generated = [request for request in asked.requests if isinstance(request, Generate)]
     chosen = [request for request in asked.requests if isinstance(request, Likelihood)]
     texts = [request for request in asked.requests if isinstance(request, Nll)]
+    hidden = [request for request in asked.requests if isinstance(request, Fill)]
     if len(generated) == len(asked.requests):
         return _generated(session, generated, asked.budget)
     if len(chosen) == len(asked.requests):
         return _chosen(session, chosen)
     if len(texts) == len(asked.requests):
         return _surprised(session, texts)
+    if len(hidden) == len(asked.requests):
+        return _filled(session, hidden)
     raise TypeError(f"task {asked.name} asks in several ways at once")
 
 
@@ -284,6 +289,21 @@ def _chosen(session: Session, requests: Sequence[Likelihood]) -> list[list[Measu
     width = 0 if lm.causal else lm.denoise.length
     lengths = [len(prompt) + max(width, *map(len, ids)) for prompt, ids in zip(prompts, options, strict=True)]
     return _run(session, lengths, run)
+
+
+def _filled(session: Session, requests: Sequence[Fill]) -> list[list[Measured]]:
+    lm, template = session.lm, session.template
+    if lm.causal:
+        raise UserError(f"{lm.name}: answering: denoise asks a masked language model, and this one writes in order.")
+    prompts = [template.prompt(request.turns, request.demonstrations) for request in requests]
+    answers = [template.answer(r.turns, r.answer, demonstrations=r.demonstrations) for r in requests]
+
+    def run(rows: list[int], owners: Owners | None) -> list[tuple[Outcome, ...]]:
+        asked, golds = [prompts[i] for i in rows], [answers[i] for i in rows]
+        shares = diffusion.filled(lm, asked, golds, batch=len(rows) * 8, owners=owners)
+        return [(Filled(share),) for share in shares]
+
+    return _run(session, [len(prompt) + lm.denoise.length for prompt in prompts], run)
 
 
 def option_ids(template: Template, request: Likelihood, whole: bool = False) -> list[list[int]]:

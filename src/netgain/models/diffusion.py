@@ -107,6 +107,34 @@ def nelbo(
     return [Bound(v, e) for v, e in zip(value.tolist(), error.tolist(), strict=True)]
 
 
+@torch.no_grad()
+def filled(
+    lm: LM, prompts: Sequence[list[int]], answers: Sequence[list[int]], batch: int, owners: Owners | None = None
+) -> list[float]:
+    """For each answer, E_t[right hidden tokens] / E_t[hidden tokens] with t uniform, over the fixed sets of `plan`:
+
+    sum_k mean_{|S| = k} #{i in S: argmax_v p(v at i | prompt, x outside S) = x_i}  /  sum_k k
+    """
+    whole = [fixed(lm, answer) for answer in answers]
+    sets = plan(lm.denoise.length)
+    rows, m = len(prompts), len(sets.hidden)
+    of = [i for i in range(rows) for _ in range(m)]
+    clean, hidden = torch.tensor(whole).repeat_interleave(m, 0), sets.hidden.repeat(rows, 1)
+    right = torch.zeros(len(of), dtype=torch.float64)
+    expanded = None if owners is None else owners.take(of)
+    for start in range(0, len(of), batch):
+        chosen = together(list(range(start, min(start + batch, len(of)))), expanded)
+        own = None if expanded is None else expanded.take(chosen)
+        blank, words = hidden[chosen], clean[chosen]
+        states = answer_states(lm, [prompts[of[i]] for i in chosen], words.masked_fill(blank, lm.mask_id), own)
+        at = blank.to(states.device)
+        hits = lm.head.logits(states[at]).argmax(-1) == words.to(at.device)[at]
+        counts = torch.zeros(len(chosen), dtype=torch.float64, device=at.device)
+        right[chosen] = counts.index_add_(0, at.nonzero()[:, 0], hits.double()).cpu()
+    of_size = [right.view(rows, m)[:, sets.size == k].mean(1) for k in range(1, hidden.shape[1] + 1)]
+    return (torch.stack(of_size).sum(0) / sum(range(1, hidden.shape[1] + 1))).tolist()
+
+
 def label_logprobs(
     lm: LM, prompts: Sequence[list[int]], labels_ids: Sequence[Labels], batch: int, owners: Owners | None = None
 ) -> list[list[float]]:

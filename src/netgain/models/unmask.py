@@ -7,7 +7,7 @@ With `block`, blocks of so many tokens are written from left to right, each behi
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -57,8 +57,9 @@ def unmask(
     sampling: Sampling,
     numbers: Sequence[np.random.Generator],
     owners: Owners | None = None,
+    watch: Callable[[Tensor], object] | None = None,
 ) -> Tensor:
-    """(B, L) answers, written by the model's own sampler."""
+    """(B, L) answers, written by the model's own sampler; `watch` sees them after every round."""
     like = lm.denoise
     answers = torch.full((len(prompts), like.length), lm.mask_id)
     for first, last, steps in _blocks(like):
@@ -70,7 +71,19 @@ def unmask(
             tokens, sure = _proposals(lm, prompts, answers, sampling, numbers, owners)
             now = _revealed(like, hidden, sure, j, steps, last - first, numbers)
             answers = torch.where(now, tokens, answers)
+            if watch is not None:
+                watch(answers)
     return answers
+
+
+@torch.no_grad()
+def rounds(lm: LM, prompt: list[int]) -> list[list[int]]:
+    """The likeliest answer to a prompt as it stands after each round of writing it, first as nothing but masks."""
+    seen = [[lm.mask_id] * lm.denoise.length]
+    unmask(
+        lm, [prompt], Sampling(0.0, None, None), [np.random.default_rng(0)], watch=lambda a: seen.append(a[0].tolist())
+    )
+    return seen
 
 
 def _blocks(like: Denoise) -> list[tuple[int, int, int]]:

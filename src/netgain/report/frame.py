@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 from netgain.errors import UserError
 from netgain.ledger.store import Ledger, RunFolder
 from netgain.spec.study import Planned, Study, planned
-from netgain.stats.linearised import linearised_f1
+from netgain.stats.linearised import linearised_f1, linearised_mcc
 
 UNTUNED = "base"
 """The checkpoint name of a run that learns nothing: it stands for both best and final."""
 SPAN_F1, SPAN_COUNTS = "span_f1", ("span_tp", "span_fp", "span_fn")
 """A metric that no item has: it is made of three counts that every item has."""
+OF_PREDICTIONS = ("f1", "mcc")
+"""Metrics of all predictions together; an answer that could not be read counts as the wrong one."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,10 @@ class Frame:
                 arm.append(Member(each.seed, ledger.run(each.sig)))
 
     def matrix(self, arm: str, task: str, metric: str, checkpoint: str) -> Matrix | None:
-        """None when no finished run of the arm measured this. span_f1 is linearised: its mean is the micro F1."""
+        """None when no finished run of the arm measured this. span_f1, f1 and mcc are linearised: their means are the
+        metric."""
+        if metric in OF_PREDICTIONS:
+            return self._of_predictions(arm, task, metric, checkpoint)
         if metric == SPAN_F1:
             counts = self.counts(arm, task, checkpoint)
             if counts is None:
@@ -98,6 +103,22 @@ class Frame:
         found = [self.matrix(arm, task, name, checkpoint) for name in SPAN_COUNTS]
         present = tuple(each for each in found if each is not None)
         return present if len(present) == len(found) else None
+
+    def _of_predictions(self, arm: str, task: str, metric: str, checkpoint: str) -> Matrix | None:
+        """f1 of the card's `positive` label, or mcc, from what was predicted of each item of two labels."""
+        correct, card = self.matrix(arm, task, "accuracy", checkpoint), self.card(arm, task) or {}
+        positive, labels = card.get("positive"), card.get("labels", {})
+        if correct is None or positive not in labels or len(labels) != 2:
+            return None
+        rows = _select(self.members[arm][0].items, task, "accuracy", checkpoint)
+        gold = dict(zip(rows["item"].to_pylist(), rows["label"].to_pylist(), strict=True))
+        truth = np.array([float(gold[item] == positive) for item in correct.items])
+        said = np.where(correct.values > 0.5, truth, 1 - truth)
+        said = np.where(np.isnan(correct.values), np.nan, said)
+        if metric == "mcc":
+            return replace(correct, values=linearised_mcc(said, truth))
+        counts = said * truth, said * (1 - truth), (1 - said) * truth
+        return replace(correct, values=linearised_f1(*counts))
 
     def card(self, arm: str, task: str) -> dict[str, Any] | None:
         """The task's card as the arm's first finished run recorded it."""

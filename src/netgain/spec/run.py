@@ -152,13 +152,15 @@ DataSource = Annotated[
 class DataSpec(Frozen):
     """What is learned from: named sources, their mixture, and what is held out for choosing a checkpoint.
 
-    `mixture` gives each source's share of `rows`; without it every row of every source is used once.
+    `mixture` gives each source's share of `rows`; without it every row of every source is used once. `temperature` T
+    balances sources instead, share ~ size^(1/T), and repeats the rows of one that is too small, each equally often.
     `dev` is a fraction (below 1) or a number of rows, held out by group from all sources together; the same rows for
     every seed of a run.
     """
 
     sources: dict[str, DataSource] = Field(min_length=1)
     mixture: dict[str, float] | None = None
+    temperature: float | None = Field(default=None, ge=1)
     rows: PositiveInt | None = None
     dev: float = Field(default=0.1, ge=0)
     max_len: PositiveInt = 512
@@ -173,6 +175,8 @@ class DataSpec(Frozen):
                 raise SpecError("a share cannot be negative", "mixture", name)
         if self.mixture is not None and (self.rows is None or sum(self.mixture.values()) <= 0):
             raise SpecError("a mixture needs `rows` and a positive share", "mixture")
+        if self.temperature is not None and (self.rows is None or self.mixture is not None):
+            raise SpecError("needs `rows`, and no mixture beside it", "temperature")
         return self
 
 

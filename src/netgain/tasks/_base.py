@@ -85,7 +85,16 @@ class Converse:
     max_new_tokens: int
 
 
-Request = Generate | Likelihood | Nll | Converse
+@dataclass(frozen=True, slots=True)
+class Fill:
+    """Fill in the hidden tokens of the right answer, under a fixed list of sets of hidden places."""
+
+    turns: tuple[Turn, ...]
+    demonstrations: tuple[Example, ...]
+    answer: str
+
+
+Request = Generate | Likelihood | Nll | Converse | Fill
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +121,14 @@ class Surprise:
     tokens: int
 
 
-Outcome = Generated | Scored | Surprise
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """The share of hidden tokens that were filled in rightly, as over a masked share that is uniform in (0, 1)."""
+
+    share: float
+
+
+Outcome = Generated | Scored | Surprise | Filled
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +148,8 @@ class Card:
     """What a reader must know beside a score: how it was asked, what guessing is worth, and on what rows.
 
     `chance` and `majority` are values of `metric`, the first of `metrics`. `ids` is the sha256 of the sorted item ids:
-    two arms with different ones were not measured on the same items.
+    two arms with different ones were not measured on the same items. f1 is about the label `positive`. A `blind` task
+    shows no input: it is a control.
     """
 
     kind: str
@@ -148,6 +165,8 @@ class Card:
     majority: float | None
     labels: Mapping[str, int]
     ids: str
+    positive: str | None = None
+    blind: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """The card as it stands in a run's record."""
@@ -270,6 +289,8 @@ class Task(TaskPlugin):
             majority=self.majority(rows),
             labels=dict(self.label_counts(rows)),
             ids=ids,
+            positive=getattr(self, "positive_word", None),
+            blind=getattr(self, "blind", False),
         )
 
     def _all(self, folder: Path | None) -> list[Example]:

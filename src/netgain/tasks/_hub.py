@@ -1,4 +1,4 @@
-"""The five tasks of XTREME as the Hugging Face hub has them, with the labels that the data sets name themselves.
+"""The five tasks of XTREME, and GLUE, as the Hugging Face hub has them, with the labels that the sets name themselves.
 
 XTREME (Hu et al. 2020) holds PAWS-X, MLQA, SQuAD, WikiANN (PAN-X) and UDPOS; XNLI comes from its own set, which has the
 training rows too.
@@ -16,6 +16,7 @@ from netgain.tasks._files import Question, Sentence
 XTREME = "google/xtreme"
 XNLI = "facebook/xnli"
 XQUAD = "google/xquad"
+GLUE = "nyu-mll/glue"
 UD_LANGUAGES = {
     "ar": "Arabic", "de": "German", "en": "English", "es": "Spanish", "fr": "French", "hi": "Hindi", "it": "Italian",
     "ja": "Japanese", "ko": "Korean", "nl": "Dutch", "pt": "Portuguese", "ru": "Russian", "tr": "Turkish",

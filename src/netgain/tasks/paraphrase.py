@@ -8,9 +8,10 @@ from netgain.data.source import Example
 from netgain.data.split import split
 from netgain.tasks._base import group_of, row
 from netgain.tasks._classify import Classification
-from netgain.tasks._hub import XTREME, named_rows
+from netgain.tasks._hub import GLUE, XTREME, named_rows
 
-WORDS = {"0": "no", "1": "yes"}
+WORDS = {"0": "no", "1": "yes", "not_equivalent": "no", "equivalent": "yes"}
+HUB_FIELDS = ("sentence1", "sentence2", "label")
 HELD_OUT, SPLIT_SEED = 0.5, 0
 
 
@@ -20,23 +21,38 @@ class Paraphrase(Classification):
 
     Pairs that share a sentence are of one group, directly or through other pairs.
 
-    hub    pawsx from the Hugging Face hub instead: its test split, and its train split to learn from
+    hub    from the Hugging Face hub instead: pawsx's test and train splits, or GLUE's mrpc
     """
 
     kind: Literal["paraphrase"] = "paraphrase"
     corpus: Literal["mrpc", "pawsx"] = "mrpc"
     language: str = "en"
     hub: bool = False
+    positive: str | None = "yes"
 
     def own_rows(self, folder: Path | None) -> list[Example]:
-        if self.hub:
-            return self._hub(folder)[1]
-        return self._mrpc(folder)[1] if self.corpus == "mrpc" else split(self._pawsx(folder), HELD_OUT, SPLIT_SEED)[1]
+        return self._parts(folder)[1]
 
     def own_train_rows(self, folder: Path | None) -> list[Example]:
-        if self.hub:
-            return self._hub(folder)[0]
-        return self._mrpc(folder)[0] if self.corpus == "mrpc" else split(self._pawsx(folder), HELD_OUT, SPLIT_SEED)[0]
+        return self._parts(folder)[0]
+
+    def _parts(self, folder: Path | None) -> tuple[list[Example], list[Example]]:
+        """(to learn from, to measure)"""
+        if self.corpus == "mrpc":
+            return self._glue(folder) if self.hub else self._mrpc(folder)
+        return self._hub(folder) if self.hub else split(self._pawsx(folder), HELD_OUT, SPLIT_SEED)
+
+    def _glue(self, folder: Path | None) -> tuple[list[Example], list[Example]]:
+        """mrpc's (train, validation), grouped over both splits."""
+        train, dev = (
+            [
+                Pair(f"mrpc-{split}-{i}", *(str(each.fields[name]) for name in HUB_FIELDS))
+                for i, each in enumerate(named_rows(GLUE, "mrpc", split, folder))
+            ]
+            for split in ("train", "validation")
+        )
+        rows = _rows([*train, *dev])
+        return rows[: len(train)], rows[len(train) :]
 
     def _hub(self, folder: Path | None) -> tuple[list[Example], list[Example]]:
         """(train, test), grouped over both splits."""
@@ -44,7 +60,7 @@ class Paraphrase(Classification):
             [
                 Pair(
                     f"pawsx-{self.language}-{split}-{i}",
-                    *(str(each.fields[name]) for name in ("sentence1", "sentence2", "label")),
+                    *(str(each.fields[name]) for name in HUB_FIELDS),
                 )
                 for i, each in enumerate(named_rows(XTREME, f"PAWS-X.{self.language}", split, folder))
             ]

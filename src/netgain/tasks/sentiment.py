@@ -11,3 +11,4 @@ class Sentiment(Classification):
 
     kind: Literal["sentiment"] = "sentiment"
     source: Source | None = EmbeddedSource(kind="embedded", suite="sentiment", n=500)
+    positive: str | None = "positive"
