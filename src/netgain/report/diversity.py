@@ -1,7 +1,8 @@
 """A diversity study, read from the ledger: frontiers over temperatures, pass@k curves, what each term did, decisions.
 
 Everything is compared with the frontier's `versus`, on prompts that every arm answered at every temperature. Decisions
-were declared before anything ran, and are read off whole intervals.
+were declared before anything ran, and are read off whole intervals. What an open error of the audit touches is shown
+and decides nothing.
 """
 
 from collections import defaultdict
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from netgain.audit.finding import Finding, Severity
 from netgain.report.frame import UNTUNED, Frame, Member
 from netgain.spec.frontier import Decision, Frontier
 from netgain.spec.identity import stream
@@ -47,6 +49,17 @@ class Read:
     places: tuple[Place, ...]
     compared: tuple[tuple[str, Compared], ...]
     dropped: int
+    invalid: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """Codes of the open errors in the evidence of an arm or of `versus`, for the arms that have any."""
+
+    def word(self, arm: str) -> str:
+        """What the frontier allows to say of an arm: the sign of its diversity at equal quality, when that is sure."""
+        if codes := dict(self.invalid).get(arm):
+            return f"invalid: {', '.join(codes)}"
+        found = dict(self.compared)[arm].matched
+        if found is None:
+            return "no common quality"
+        return "more diverse" if found.low > 0 else "less diverse" if found.high < 0 else "cannot tell"
 
 
 @dataclass(frozen=True)
@@ -57,6 +70,25 @@ class Tries:
     arm: str
     temperature: float
     curve: tuple[PassK, ...]
+
+
+@dataclass(frozen=True)
+class Solved:
+    """pass@k of an arm less that of the baseline, each at its own best temperature, paired by problem."""
+
+    name: str
+    arm: str
+    versus: str
+    k: int
+    difference: BootstrapEstimate
+    invalid: tuple[str, ...]
+
+    @property
+    def word(self) -> str:
+        if self.invalid:
+            return f"invalid: {', '.join(self.invalid)}"
+        found = self.difference
+        return "more solved" if found.low > 0 else "fewer solved" if found.high < 0 else "cannot tell"
 
 
 @dataclass(frozen=True)
@@ -72,11 +104,12 @@ class Share:
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds of one run of an arm (mean over seeds), those that sampling took, and what it sampled."""
+    """Seconds of one run of an arm (mean over seeds): learning, sampling in it, measuring; and what it sampled."""
 
     arm: str
     training: float
     sampling: float
+    measuring: float
     answers: int
     tokens: int
 
@@ -89,6 +122,8 @@ class Decided:
     say: str
     line: int
     why: str
+    invalid: tuple[str, ...] = ()
+    """Codes of the open errors in the evidence that the table would have been read off."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +141,7 @@ class Diversity:
 
     frontiers: tuple[Read, ...]
     tries: tuple[Tries, ...]
+    solved: tuple[Solved, ...]
     shares: tuple[Share, ...]
     cost: tuple[Cost, ...]
     decided: tuple[Decided, ...]
@@ -115,22 +151,40 @@ class Diversity:
         return asdict(self)
 
 
-def read_diversity(study: Study, frame: Frame) -> Diversity | None:
+def read_diversity(study: Study, frame: Frame, findings: Sequence[Finding] = ()) -> Diversity | None:
     """None when the study declares no frontier."""
     if not study.frontiers:
         return None
     done = [arm for arm, members in frame.members.items() if members]
-    frontiers = {n: _read(n, f, frame, done) for n, f in study.frontiers.items() if f.quality and f.versus in done}
-    tries = {n: _Passes(n, f, frame, done) for n, f in study.frontiers.items() if f.passes and f.versus in done}
+    errors = {name: _errors(name, each, done, findings) for name, each in study.frontiers.items()}
+    there = {name: each for name, each in study.frontiers.items() if each.versus in done}
+    frontiers = {name: _read(name, each, frame, done, errors[name]) for name, each in there.items() if each.quality}
+    tries = {name: _Passes(name, each, frame, done) for name, each in there.items() if each.passes}
+    arms = [arm for arm in done if study.decisions and arm not in _bases(study)]
     first = next(iter(study.frontiers.items()))
     return Diversity(
         tuple(frontiers.values()),
         tuple(each for found in tries.values() for each in found.curves()),
+        tuple(each for name, found in tries.items() for each in found.solved(errors[name])),
         tuple(_shares(frame, done)),
         tuple(_cost(frame, done)),
-        tuple(_decide(study, arm, frontiers, tries) for arm in done if study.decisions and arm not in _bases(study)),
+        tuple(_decide(study, arm, frontiers, tries, errors) for arm in arms),
         tuple(_examples(*first, frame, done)),
     )
+
+
+def _errors(
+    name: str, frontier: Frontier, done: Sequence[str], findings: Sequence[Finding]
+) -> dict[str, tuple[str, ...]]:
+    """Each arm's open errors on the tasks of a frontier, those of its baseline included."""
+    open_errors = [each for each in findings if each.severity is Severity.ERROR]
+    tasks = frontier.at(name).values()
+    found: dict[str, tuple[str, ...]] = {}
+    for arm in done:
+        pairs = [(who, task) for who in (arm, frontier.versus) for task in tasks]
+        codes = (e.code for e in open_errors if any(e.concerns(who, task) for who, task in pairs))
+        found[arm] = tuple(dict.fromkeys(codes))
+    return found
 
 
 def _bases(study: Study) -> set[str]:
@@ -149,7 +203,9 @@ def _table(frame: Frame, arm: str, tasks: Sequence[str], metric: str) -> tuple[F
     return np.stack([each.values for each in whole], axis=1), whole[0].items, whole[0].clusters
 
 
-def _read(name: str, frontier: Frontier, frame: Frame, done: Sequence[str]) -> Read:
+def _read(
+    name: str, frontier: Frontier, frame: Frame, done: Sequence[str], errors: Mapping[str, tuple[str, ...]]
+) -> Read:
     tasks, axes = list(frontier.at(name).values()), (frontier.quality or "", frontier.diversity or "")
     both = {arm: tuple(_table(frame, arm, tasks, metric) for metric in axes) for arm in done}
     tables = {arm: (q, d) for arm, (q, d) in both.items() if q is not None and d is not None}
@@ -170,7 +226,8 @@ def _read(name: str, frontier: Frontier, frame: Frame, done: Sequence[str]) -> R
         for arm, c in curves.items()
         for i, t in enumerate(frontier.temperatures)
     ]
-    return Read(name, *axes, frontier.versus, tuple(places), tuple(compared), int(missing.sum()))
+    invalid = tuple((arm, codes) for arm, codes in errors.items() if codes)
+    return Read(name, *axes, frontier.versus, tuple(places), tuple(compared), int(missing.sum()), invalid)
 
 
 def _mean(values: Floats, clusters: Any) -> Pivot:
@@ -213,6 +270,14 @@ class _Passes:
                     for k, v in enumerate(by_k, start=1)
                 ]
                 yield Tries(self.name, arm, t, tuple(made))
+
+    def solved(self, errors: Mapping[str, tuple[str, ...]]) -> Iterator[Solved]:
+        """One try and as many as were drawn."""
+        for arm in self.counts:
+            for k in dict.fromkeys((1, self.samples)):
+                found = self.difference(arm, k) if arm != self.frontier.versus else None
+                if found is not None:
+                    yield Solved(self.name, arm, self.frontier.versus, k, found, errors[arm])
 
     def difference(self, arm: str, k: int) -> BootstrapEstimate | None:
         """Both at their own best temperature; None where so many answers were not drawn."""
@@ -271,12 +336,13 @@ def _cost(frame: Frame, done: Sequence[str]) -> Iterator[Cost]:
         if records:
             mean_of = {
                 name: float(np.mean([record.get(name) or 0 for record in records]))
-                for name in ("train_seconds", "sample_seconds", "sampled_answers", "sampled_tokens")
+                for name in ("train_seconds", "sample_seconds", "measure_seconds", "sampled_answers", "sampled_tokens")
             }
             yield Cost(
                 arm,
                 mean_of["train_seconds"],
                 mean_of["sample_seconds"],
+                mean_of["measure_seconds"],
                 round(mean_of["sampled_answers"]),
                 round(mean_of["sampled_tokens"]),
             )
@@ -285,10 +351,19 @@ def _cost(frame: Frame, done: Sequence[str]) -> Iterator[Cost]:
 # ---- decisions and examples
 
 
-def _decide(study: Study, arm: str, frontiers: Mapping[str, Read], tries: Mapping[str, _Passes]) -> Decided:
+def _decide(
+    study: Study,
+    arm: str,
+    frontiers: Mapping[str, Read],
+    tries: Mapping[str, _Passes],
+    errors: Mapping[str, Mapping[str, tuple[str, ...]]],
+) -> Decided:
     for i, line in enumerate(study.decisions, start=1):
         if line.above is None and line.below is None:
             return Decided(arm, line.say, i, "no line above holds")
+        if codes := errors[line.frontier or ""].get(arm):
+            why = f"line {i} reads {line.frontier}, whose evidence has an open error (netgain audit says why)"
+            return Decided(arm, f"invalid: {', '.join(codes)}", 0, why, codes)
         found = _measured(line, arm, frontiers, tries)
         if found is not None and _holds(line, found):
             return Decided(arm, line.say, i, f"{line.frontier}: {found.sentence()}")

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from netgain.report.diversity_words import blocks as diversity_blocks
+from netgain.report.diversity_words import details as diversity_details
 from netgain.report.forgetting_words import answers, evidence
 from netgain.report.sweep_words import markdown_blocks
 from netgain.report.translation_words import blocks as translation_blocks
@@ -93,7 +94,8 @@ def _forgetting(report: "Report") -> Iterator[str]:
 
 def _diversity(report: "Report") -> Iterator[str]:
     if report.diversity is not None:
-        yield from _blocks("Diversity at equal quality", diversity_blocks(report.diversity))
+        found = report.diversity
+        yield from _blocks("Diversity at equal quality", [*diversity_blocks(found), *diversity_details(found)])
 
 
 def _translation(report: "Report") -> Iterator[str]:

@@ -171,7 +171,7 @@ def build(study: Study, ledger: Ledger) -> Report:
         provenance=_provenance(frame),
         sweep=read_sweep(study, frame),
         translation=read_translation(study, frame),
-        diversity=read_diversity(study, frame),
+        diversity=read_diversity(study, frame, findings),
         forgetting=read_forgetting(study, frame),
     )
 

@@ -10,6 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from netgain.audit.finding import Severity
+from netgain.report.diversity import Diversity
+from netgain.report.diversity_words import blocks as diversity_blocks
+from netgain.report.diversity_words import charts as diversity_charts
 from netgain.report.forgetting_words import answers, worth_a_terminal
 from netgain.report.markdown import Block
 from netgain.report.study import Report
@@ -36,7 +39,7 @@ def plain_table(*columns: str, right: tuple[str, ...] = ()) -> Table:
     return table
 
 
-def show_report(report: Report, out: Console | None = None) -> None:
+def show_report(report: Report, out: Console | None = None, an_hour: float | None = None) -> None:
     """What there is, the scores, then each declared question with its answer and what that rests on."""
     out = out or console()
     out.print(Text(report.study.question, style="bold"))
@@ -76,10 +79,21 @@ def show_report(report: Report, out: Console | None = None) -> None:
         _show_sweep(report.sweep, out)
     if report.translation is not None:
         _show_translation(report.translation, out)
+    if report.diversity is not None:
+        _show_diversity(report.diversity, out, an_hour)
     cost = report.cost
     out.print(
         Text(f"training {seconds(cost['train_seconds'])}, measuring {seconds(cost['measure_seconds'])}", style="dim")
     )
+
+
+def _show_diversity(found: Diversity, out: Console, an_hour: float | None) -> None:
+    """Frontiers and pass@k as charts, then the decisions and the tables that they rest on."""
+    for title, lines, key in diversity_charts(found, out.width):
+        out.print(Text(title, style="bold"))
+        for line in (*lines, *key, ""):
+            out.print(Text(line), no_wrap=True, overflow="crop")
+    _show_blocks(diversity_blocks(found, an_hour), out)
 
 
 def _show_translation(found: Translated, out: Console) -> None:

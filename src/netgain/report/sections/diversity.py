@@ -6,7 +6,7 @@ from functools import partial
 from markupsafe import Markup
 
 from netgain.report.diversity import Diversity, Read
-from netgain.report.diversity_words import blocks
+from netgain.report.diversity_words import Block, blocks, details
 from netgain.report.html.basis import Basis, counted, of_estimate
 from netgain.report.html.charts import Grid, Panel, Series, lines
 from netgain.report.html.page import Page
@@ -24,14 +24,20 @@ def section(page: Page) -> Iterator[Markup]:
         yield _frontier(page, read)
     if found.tries:
         yield _tries(page, found)
-    for i, (title, columns, rows, said) in enumerate(blocks(found)):
-        made = [page.row(f"diversity/{i}/{j}", row, _basis(title, row)) for j, row in enumerate(rows)]
-        words = [
-            page.paragraph(page.number(f"diversity/{i}/says/{j}", text, _basis(title, [text])))
-            for j, text in enumerate(said)
-        ]
-        table = page.table(title, columns, made)
-        yield Markup("").join([table, *words]) if i < 3 else page.details(title, table, *words)
+    price = () if page.price is None else (page.price.an_hour, page.price.currency)
+    for i, block in enumerate(blocks(found, *price)):
+        yield Markup("").join(_table(page, f"diversity/{i}", block))
+    for i, block in enumerate(details(found)):
+        yield page.details(block[0], *_table(page, f"diversity/more/{i}", block))
+
+
+def _table(page: Page, identity: str, block: Block) -> list[Markup]:
+    title, columns, rows, said = block
+    made = [page.row(f"{identity}/{j}", row, _basis(title, row)) for j, row in enumerate(rows)]
+    words = [
+        page.paragraph(page.number(f"{identity}/says/{j}", text, _basis(title, [text]))) for j, text in enumerate(said)
+    ]
+    return [page.table(title, columns, made), *words]
 
 
 def _frontier(page: Page, read: Read) -> Markup:
