@@ -118,7 +118,7 @@ def report(
     from netgain.report.terminal import show_report
 
     path = write_all(made, Ledger(ledger), (out or Path(ledger) / "reports") / asked.key, figures, price)
-    show_report(made)
+    show_report(made, an_hour=price)
     print(f"report: {path}")
 
 
