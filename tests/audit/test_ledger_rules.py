@@ -26,6 +26,17 @@ def same_as_base(arm: str, seed: int, item: Item) -> Item:
     return replace(base, checkpoint=item.checkpoint) if arm == "kl" else item
 
 
+def with_likelihood(apart: float) -> Callable[[str, int, Item], Item]:
+    """The base's answers in both arms, measured by an NLL that lies `apart` of its value away."""
+
+    def change(arm: str, seed: int, item: Item) -> Item:
+        model = seed if arm == "kl" else 10 * seed if arm == "plain" else 0
+        said = same_as_base(arm, seed, item)
+        return replace(said, metric="nll", value=(1.0 + int(item.item[1:]) / 7) * (1 + apart * model))
+
+    return change
+
+
 def graded(arm: str, seed: int, item: Item, by_length: bool) -> Item:
     i = int(item.item[1:])
     value = float(item.tokens or 0) + i % 3 if by_length else float((i * 7919 + seed) % 97)
@@ -183,6 +194,19 @@ def test_a_spoilt_ledger_is_found_out(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", sorted(SILENT))
 def test_a_ledger_of_the_same_shape_without_the_defect_is_not(name: str, tmp_path: Path) -> None:
     assert of(run([SILENT[name](tmp_path / "ledger")], select=[named()[name].code]), named()[name].code) == []
+
+
+def test_equal_labels_are_one_model_only_if_their_likelihoods_agree_too(tmp_path: Path) -> None:
+    rounded = run([make(tmp_path / "rounded", with_likelihood(1e-6))])
+    assert of(rounded, "NG011")
+    assert of(run([make(tmp_path / "apart", with_likelihood(0.01))]), "NG011") == []
+
+
+def test_two_arms_that_are_right_everywhere_are_not_one_model(tmp_path: Path) -> None:
+    def perfect(arm: str, seed: int, item: Item) -> Item:
+        return replace(item, value=1.0, prediction=item.label, output=item.label)
+
+    assert of(run([make(tmp_path / "perfect", perfect)]), "NG011") == []
 
 
 def test_a_few_shot_arm_is_a_teacher_only_where_a_run_learns_from_one(tmp_path: Path) -> None:

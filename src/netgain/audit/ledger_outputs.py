@@ -1,12 +1,16 @@
 """Item rows: predictions that do not move, answers that are not parsed, cut, empty or missing."""
 
 from collections.abc import Iterator
+from itertools import combinations
 
 from netgain.audit._noise import Z95
 from netgain.audit._reading import listed, short
 from netgain.audit.finding import Finding, Severity
 from netgain.audit.rule import LedgerRule
 from netgain.audit.rules_failure import FailureAsZero
+
+Member = tuple[str, int, str]
+"""An arm, its seed (-1: none) and a checkpoint."""
 
 FEW = 20
 GROUP = "coalesce(study, ''), arm, coalesce(seed, -1), task, checkpoint"
@@ -68,22 +72,29 @@ class IdenticalOutputs(LedgerRule):
     fix = "Check that each adapter is loaded, that its update is not zero, and that seeds reach the initialisation."
 
     def check(self) -> Iterator[Finding]:
-        """Equal fingerprints of (item, sample, output) between different arms or seeds."""
+        """Equal fingerprints of (item, sample, output) between arms or seeds that nothing else tells apart.
+
+        Two models may give the same labels: they are told apart by any metric of theirs (an NLL, say) that differs by
+        more than rounding could, or by every output being right.
+        """
         rows = self.db.execute(
             f"""
             WITH one AS (SELECT task, min(metric) metric FROM items GROUP BY task),
-                 said AS (SELECT study, arm, seed, task, checkpoint, item, sample, coalesce(output, prediction) text
+                 said AS (SELECT study, arm, seed, task, checkpoint, item, sample, coalesce(output, prediction) text,
+                                 value
                           FROM items JOIN one USING (task, metric) WHERE coalesce(output, prediction) IS NOT NULL),
                  prints AS (
                 SELECT coalesce(study, '') study, arm, coalesce(seed, -1) seed, task, checkpoint,
                        sum(hash(item, sample, text)::HUGEINT) print,
-                       count(*) n, min(text) <> max(text) moves
+                       count(*) n, min(text) <> max(text) moves, min(value) = 1 perfect
                 FROM said GROUP BY ALL HAVING n >= {FEW})
-            SELECT task, list((arm, seed, checkpoint) ORDER BY arm, seed, checkpoint), min(n) FROM prints
-            WHERE moves AND checkpoint <> 'best' GROUP BY study, task, print HAVING count(*) > 1 ORDER BY ALL
+            SELECT study, task, list((arm, seed, checkpoint) ORDER BY arm, seed, checkpoint), min(n) FROM prints
+            WHERE moves AND NOT coalesce(perfect, false) AND checkpoint <> 'best'
+            GROUP BY study, task, print HAVING count(*) > 1 ORDER BY ALL
             """
         ).fetchall()
-        for task, same, n in rows:
+        for study, task, alike, n in rows:
+            same = self._indistinct(study, alike)
             runs = {(arm, seed) for arm, seed, _ in same}
             stages = {checkpoint for _, _, checkpoint in same}
             if len(runs) < 2 or stages == {"base"}:
@@ -96,6 +107,25 @@ class IdenticalOutputs(LedgerRule):
                 f"{listed(names, 4)}: all {n} outputs are equal, so these {what} are one model.",
                 table=task, cell=" = ".join(sorted(arms)[:2]), arms=sorted(arms), tasks=[task],
             )  # fmt: skip
+
+    def _indistinct(self, study: str, alike: list[Member]) -> list[Member]:
+        """Those of `alike` that some other member equals in every metric too."""
+        pairs = [pair for pair in combinations(alike, 2) if not self._told_apart(study, *pair)]
+        return [member for member in alike if any(member in pair for pair in pairs)]
+
+    def _told_apart(self, study: str, one: Member, other: Member) -> bool:
+        """Whether mean |a - b| exceeds 0.2 % of mean |a| in any metric: beyond what half precision rounds."""
+        rows = "SELECT task, metric, item, sample, value FROM items WHERE value IS NOT NULL AND coalesce(study, '') = ?"
+        member = f"({rows} AND arm = ? AND coalesce(seed, -1) = ? AND checkpoint = ?)"
+        apart = self.db.execute(
+            f"""
+            SELECT bool_or(apart) FROM (
+                SELECT avg(abs(a.value - b.value)) > 0.002 * avg(abs(a.value)) apart
+                FROM {member} a JOIN {member} b USING (task, metric, item, sample) GROUP BY task, metric)
+            """,
+            [study, *one, study, *other],
+        ).fetchone()
+        return bool(apart and apart[0])
 
 
 class ParseFailures(LedgerRule):
