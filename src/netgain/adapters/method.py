@@ -55,6 +55,17 @@ class Built(Method, ABC):
         raise UserError(f"method {self.kind}: is built from finished runs, so there is nothing to begin training with.")
 
 
+class Resting(Method, ABC):
+    """A method that learns on top of what finished runs learned."""
+
+    @abstractmethod
+    def attach_to(self, lm: "LM", generator: "torch.Generator", folder_of: Callable[[RunRef], Path]) -> "Adapter":
+        """As `attach`; `folder_of` gives the folder of a finished run."""
+
+    def attach(self, lm: "LM", generator: "torch.Generator") -> "Adapter":
+        raise UserError(f"method {self.kind}: rests on other runs, so it lives in the ledger that they are in.")
+
+
 class Adapter(ABC):
     """An attached method. Names of tensors are those of the file that `save` writes."""
 
