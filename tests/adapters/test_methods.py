@@ -1,5 +1,6 @@
 """Every method begins at the base, can learn at once, comes back from its file, and keeps to its budget."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from netgain.adapters.full import Full
 from netgain.adapters.ia3 import Ia3
 from netgain.adapters.lora import Lora
 from netgain.adapters.method import Adapter, Method
+from netgain.adapters.prefix import Prefix
 from netgain.adapters.trajectory import Trajectory
 from netgain.data.chat import Encoded
 from netgain.data.view import View
@@ -32,9 +34,15 @@ METHODS: dict[str, Method] = {
     "ia3": Ia3(),
     "bitfit": Bitfit(),
     "bottleneck": Bottleneck(width=6),
+    "prefix": Prefix(length=5),
+    "prefix-joined": Prefix(form="joined", length=5),
     "trajectory": Trajectory(ranks=(6, 4, 2)),
     "trajectory-hidden": Trajectory(form="hidden", ranks=(6, 4, 2)),
+    "trajectory-told": Trajectory(ranks=(6, 4, 2), conditioning=8),
+    "trajectory-hidden-told": Trajectory(form="hidden", ranks=(6, 4, 2), conditioning=8),
 }
+MOVED = ("prefix-joined",)
+"""Methods that do not begin at the base, and say so."""
 OWN = [name for name in METHODS if name != "full"]
 FEW = [name for name in OWN if name not in ("lora", "ia3")]
 LENGTH = 4
@@ -63,7 +71,7 @@ def attached(lm: LM, name: str, *, changed: bool) -> Adapter:
     adapter = METHODS[name].attach(lm, torch_stream(0, "init"))
     if changed:
         g = torch.Generator().manual_seed(1)
-        adapter.set_state({n: t + 0.05 * torch.randn(t.shape, generator=g) for n, t in adapter.state().items()})
+        adapter.set_state({n: t + 0.1 * torch.randn(t.shape, generator=g) for n, t in adapter.state().items()})
     return adapter
 
 
@@ -79,7 +87,7 @@ def test_it_begins_at_the_base_and_every_tensor_learns(name: str) -> None:
     lm = small()
     base = logits(lm)
     adapter = attached(lm, name, changed=False)
-    assert torch.equal(logits(lm), base)
+    assert torch.equal(logits(lm), base) == (name not in MOVED)
     before = {n: tensor.clone() for n, tensor in adapter.state().items()}
     for each in train(training(lm, adapter)):
         record = each.arms[0]
@@ -143,6 +151,9 @@ def test_counts_are_those_of_the_formulae() -> None:
         "bottleneck": layers * 2 * (2 * 6 * hidden + 6 + hidden),
         "trajectory": 6 * layers * linear,
         "trajectory-hidden": 2 * sum(2 * r * hidden + r for r in (6, 4, 2)),
+        "trajectory-told": 6 * layers * (linear + 6 * 8),
+        "prefix": layers * (2 * 5 * hidden + lm.net.config.num_attention_heads),
+        "prefix-joined": layers * 2 * 5 * hidden,
     }
     pooler = lm.net.base_model.pooler is not None  # type: ignore[union-attr]
     if not pooler:
@@ -155,8 +166,17 @@ def test_counts_are_those_of_the_formulae() -> None:
 
 @pytest.mark.parametrize(
     "method",
-    [Lora(budget="10%"), Bottleneck(budget="10%"), Trajectory(budget="10%"), Trajectory(form="hidden", budget="10%")],
-    ids=lambda m: f"{m.kind}-{getattr(m, 'form', '')}",
+    [
+        Lora(budget="10%"),
+        Bottleneck(budget="10%"),
+        Prefix(budget="10%"),
+        Prefix(form="joined", budget="10%"),
+        Trajectory(budget="10%"),
+        Trajectory(form="hidden", budget="10%"),
+        Trajectory(budget="10%", conditioning=8),
+        Trajectory(form="hidden", budget="10%", conditioning=8),
+    ],
+    ids=lambda m: f"{m.kind}-{getattr(m, 'form', '')}{getattr(m, 'conditioning', '')}",
 )
 def test_a_budget_is_met_by_every_method(method: Method) -> None:
     lm = small()
@@ -181,6 +201,35 @@ def test_the_rank_follows_what_is_still_hidden() -> None:
     assert moved[0] > 1e-3
     assert moved[1] > 1e-3
     assert moved[2] == 0
+
+
+def test_the_published_trajectory_has_the_published_size() -> None:
+    """622,720 early, 507,968 in the middle, 421,904 late: 768 features, told by 256 numbers of the input."""
+    config = {"hidden_size": 768, "num_hidden_layers": 1, "num_attention_heads": 12, "intermediate_size": 64}
+    lm = load(ModelSpec.model_validate({"id": "config:bert", "config": config}))
+    method = Trajectory(form="hidden", conditioning=256)
+    assert (method.ranks, method.scales) == ((64, 32, 8), (1.0, 0.5, 0.25))
+    sizes = [0, 0, 0]
+    for name, tensor in method.attach(lm, torch_stream(0, "init")).parameters().items():
+        sizes[int(name.rsplit(".", 1)[1]) // 2] += tensor.numel()
+    assert sizes == [622_720, 507_968, 421_904]
+    assert sum(sizes) == 1_552_592
+
+
+def test_what_a_row_says_decides_what_a_told_adapter_adds_to_it() -> None:
+    """Rows that differ in their prompts alone, at the same phase: c differs, and nothing of the answer is in it."""
+    lm = small()
+    adapter = attached(lm, "trajectory-hidden-told", changed=False)
+    for name, tensor in adapter.parameters().items():
+        if "beta" in name:
+            tensor.data += 0.1
+    ids = torch.tensor([[1, 50, 60, 2, *[lm.mask_id] * 4], [1, 51, 60, 2, *[lm.mask_id] * 4]])
+    with torch.no_grad():
+        tuned = lm.body(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state
+        with adapter.off():
+            base = lm.body(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state
+    one, other = (tuned - base)[:, 0]
+    assert not torch.allclose(one, other, atol=1e-4)
 
 
 def test_a_trajectory_needs_a_model_that_has_one() -> None:
@@ -213,3 +262,83 @@ def test_the_objectives_terms_work_on_masked_views_with_no_code_of_their_own() -
     assert record.loss == pytest.approx(raw["ce"] + 0.5 * raw["anchor"] + 2 * raw["distil"], rel=1e-4)
     assert seen
     assert torch.equal(seen[0].input_ids, view(lm).input_ids)
+
+
+@torch.no_grad()
+def test_low_rank_bounds_the_nuclear_norm_and_orthogonality_counts_what_overlaps() -> None:
+    from netgain.objectives.terms.low_rank import LowRank
+    from netgain.objectives.terms.orthogonality import Orthogonality
+
+    lm = small()
+    for name in ("lora", "trajectory", "trajectory-hidden", "bottleneck"):
+        adapter = attached(lm, name, changed=True)
+        own = adapter.parameters()
+        ends = {n: t for n, t in own.items() if re.search(r"\.(lora_B\.weight|b|up|up\.\d)$", n)}
+        starts = {n: t for n, t in own.items() if re.search(r"\.(lora_A\.weight|a|down|down\.\d)$", n)}
+        assert len(ends) == len(starts), name
+        nuclear = sum(
+            float(torch.linalg.svdvals(b @ a).sum()) for a, b in zip(starts.values(), ends.values(), strict=True)
+        )
+        low = LowRank().value(own, {})
+        assert float(low) >= nuclear > 0
+        overlap = Orthogonality().value(own, {})
+        assert overlap > 0
+        if name == "trajectory-hidden":
+            u = list(ends.values())
+            by_hand = sum(float((u[i].T @ u[j]).square().sum()) for i in range(6) for j in range(i + 1, 6))
+            assert float(overlap) == pytest.approx(by_hand, rel=1e-4)
+        if name == "lora":
+            columns = [t.T @ t for t in ends.values()]
+            by_hand = sum(float((g.square().sum() - g.diagonal().square().sum()) / 2) for g in columns)
+            assert float(overlap) == pytest.approx(by_hand, rel=1e-4)
+        adapter.remove()
+    orthogonal = {"x.a": torch.randn(3, 4), "x.b": torch.eye(5)[:, :3]}
+    assert float(Orthogonality().value(orthogonal, {})) == 0
+    with pytest.raises(UserError, match="learns no product"):
+        LowRank().value(attached(lm, "bitfit", changed=False).parameters(), {})
+
+
+def test_the_regularisers_are_terms_of_any_objective() -> None:
+    lm = small()
+    adapter = attached(lm, "trajectory", changed=True)
+    objective = {"ce": "ce", "rank": {"term": "low_rank", "weight": 0.01}}
+    objective["apart"] = {"term": "orthogonality", "weight": 0.001}
+    record = next(train(training(lm, adapter, objective))).arms[0]
+    assert record is not None
+    raw = {name: value for name, (value, _) in record.terms.items()}
+    assert raw["rank"] > 0
+    assert raw["apart"] > 0
+    assert record.loss == pytest.approx(raw["ce"] + 0.01 * raw["rank"] + 0.001 * raw["apart"], rel=1e-4)
+
+
+def test_clipping_measures_exactly_what_learns() -> None:
+    """A clip list without the model never clips: every method's list is all that has a gradient, and nothing else."""
+    for name in METHODS:
+        lm = small()
+        adapter = attached(lm, name, changed=True)
+        made = training(lm, adapter)
+        learned = {id(tensor) for tensor in made.arms[0].parameters()}
+        assert {id(t) for t in lm.net.parameters() if t.requires_grad} <= learned, name
+        lm.head.logits(lm.hidden(view(lm))).square().mean().backward()
+        with_gradient = {id(t) for t in [*lm.net.parameters(), *adapter.parameters().values()] if t.grad is not None}
+        assert with_gradient <= learned, name
+
+
+def test_what_a_method_costs_is_in_its_record() -> None:
+    from netgain.execute.cost import cost
+
+    lm = small()
+    found = {}
+    for name in OWN:
+        adapter = attached(lm, name, changed=False)
+        found[name] = cost(lm, adapter)
+        adapter.remove()
+    for name, each in found.items():
+        flops = each["flops"]
+        assert each["parameters"] == lm.size, name
+        assert flops["base"] <= flops["forward"] < flops["step"], name
+        assert each["seconds"] > 0
+        assert each["base_seconds"] > 0
+    for name in ("lora", "prefix", "bottleneck", "trajectory", "trajectory-hidden"):
+        assert found[name]["flops"]["forward"] > found[name]["flops"]["base"], name
+    assert found["bitfit"]["flops"]["forward"] == found["bitfit"]["flops"]["base"]

@@ -18,7 +18,7 @@ Budget = Annotated[str, Field(pattern=r"^\d+(\.\d+)?%$")]
 
 def allowed(budget: Budget, lm: "LM") -> int:
     """How many numbers may learn."""
-    return round(float(budget.removesuffix("%")) / 100 * sum(tensor.numel() for tensor in lm.net.parameters()))
+    return round(float(budget.removesuffix("%")) / 100 * lm.size)
 
 
 def solve(budget: Budget, lm: "LM", each: int, fixed: int = 0) -> int:

@@ -6,11 +6,15 @@
 
 Everything that ends a product (B, U) begins at zero, everything else is random: training starts at the base and every
 tensor that a phase uses has a gradient as soon as its product has moved.
+
+With `conditioning` a row's text, as so many numbers c (adapters/_torch/context.py), scales what lies between the
+factors by 1 + G c; in the hidden form, as published, it also adds B c. G and B begin at zero. The published
+regularisers are the terms low_rank and orthogonality, which an objective may weigh.
 """
 
 from typing import TYPE_CHECKING, Literal, Self
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from netgain.adapters.budget import Budget, solve
 from netgain.adapters.method import Adapter, Method
@@ -35,6 +39,7 @@ class Trajectory(Method):
     ranks: tuple[PositiveInt, PositiveInt, PositiveInt] = (64, 32, 8)
     scales: tuple[float, float, float] = (1.0, 0.5, 0.25)
     alpha: float = Field(default=1.0, gt=0)
+    conditioning: NonNegativeInt = 0
     budget: Budget | None = None
     targets: tuple[str, ...] | None = None
 

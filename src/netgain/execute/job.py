@@ -7,7 +7,7 @@ from netgain.data.chat import Template
 from netgain.execute.events import Emit, Event
 from netgain.ledger.store import RunFolder
 from netgain.models.lm import LM
-from netgain.spec.run import Run, Runtime
+from netgain.spec.run import Run, RunRef, Runtime
 from netgain.spec.study import Planned
 
 STATE = "checkpoint/state.safetensors"
@@ -33,6 +33,13 @@ class Job:
     def state(self) -> Path:
         """Where the training of this run is kept while it is under way."""
         return self.folder.path / STATE
+
+    def finished(self, ref: RunRef) -> Path:
+        """The folder of a run that this one needs, after checking that it is what was sealed."""
+        assert ref.sig is not None
+        run = self.folder.ledger.run(ref.sig)
+        run.verify()
+        return run.path
 
     def fail(self, step: int) -> None:
         """Record that the run diverged at a step; it is not tried again unless it is asked for."""

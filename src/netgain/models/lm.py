@@ -85,6 +85,8 @@ class LM:
         self.denoise = denoise or Denoise()
         self.eos_ids, self.pad_id, self.max_positions = eos_ids, pad_id, max_positions
         self._frame = frame
+        self.size = sum(tensor.numel() for tensor in net.parameters())
+        """How many numbers the base has, whatever a method puts into it later."""
 
     @property
     def body(self) -> nn.Module:

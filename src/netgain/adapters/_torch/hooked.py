@@ -7,12 +7,11 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
@@ -32,6 +31,14 @@ ENDS = (
 """The linear layers that write into the residual stream, by family."""
 
 
+class Removable(Protocol):
+    """Something put into a network, such as a hook."""
+
+    def remove(self) -> None:
+        """Take it out."""
+        ...
+
+
 class HookedAdapter(Adapter):
     """Modules by the name of the layer that each belongs to; `described` is all that a reader of the file must know."""
 
@@ -46,11 +53,11 @@ class HookedAdapter(Adapter):
         }
         for tensor in self._parameters.values():
             tensor.requires_grad_()
-        self._handles: list[RemovableHandle] = []
+        self._handles: list[Removable] = []
         self.fingerprint()
 
-    def keep(self, handle: RemovableHandle) -> None:
-        """A hook that is taken out with the adapter."""
+    def keep(self, handle: Removable) -> None:
+        """A hook, or the like, that is taken out with the adapter."""
         self._handles.append(handle)
 
     def behind(self, layer: nn.Module, module: nn.Module) -> None:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from netgain.adapters._torch.context import Context
 from netgain.adapters._torch.hooked import HookedAdapter, named_linear, normal, widths
 from netgain.models.lm import LM
 
@@ -29,36 +30,56 @@ class Clock:
 
 
 class Gated(nn.Module):
-    """sigma(t) alpha B[:, :r(t)] A[:r(t)] x, of which rows beyond r(t) are struck out."""
+    """sigma(t) alpha B[:, :r(t)] ((1 + G c) * A[:r(t)] x), of which rows beyond r(t) are struck out."""
 
     def __init__(
-        self, shape: tuple[int, int], ranks: tuple[int, ...], scales: Tensor, clock: Clock, g: torch.Generator
+        self,
+        shape: tuple[int, int],
+        ranks: tuple[int, ...],
+        scales: Tensor,
+        clock: Clock,
+        context: Context | None,
+        g: torch.Generator,
     ) -> None:
         super().__init__()
-        self.clock = clock
+        self.clock, self.context = clock, context
         self.a = normal((max(ranks), shape[0]), shape[0] ** -0.5, g)
         self.b = nn.Parameter(torch.zeros(shape[1], max(ranks)))
         gates = torch.stack([(torch.arange(max(ranks)) < r).float() * s for r, s in zip(ranks, scales, strict=True)])
         self.register_buffer("gates", gates, persistent=False)  # (phases, R)
+        self.gamma = None if context is None else nn.Parameter(torch.zeros(max(ranks), len(context.mix)))
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, in) -> (B, T, out)."""
         inner = nn.functional.linear(x.to(self.a.dtype), self.a) * self.gates[self.clock.phase][:, None]  # type: ignore[index]
+        if self.gamma is not None and self.context is not None:
+            inner = inner * (1 + self.context.rows @ self.gamma.T)[:, None]
         return nn.functional.linear(inner, self.b).to(x.dtype)
 
 
 class Steps(nn.Module):
-    """sigma(t) sum_k U_k relu(D_k h + c_k) with modules of its own for each phase."""
+    """sigma(t) sum_k (U_k ((1 + G_k c) * relu(D_k h + d_k)) + B_k c) with modules of its own for each phase."""
 
     def __init__(
-        self, hidden: int, ranks: tuple[int, ...], scales: Tensor, modules: int, clock: Clock, g: torch.Generator
+        self,
+        hidden: int,
+        ranks: tuple[int, ...],
+        scales: Tensor,
+        modules: int,
+        clock: Clock,
+        context: Context | None,
+        g: torch.Generator,
     ) -> None:
         super().__init__()
-        self.clock = clock
+        self.clock, self.context = clock, context
         own = [rank for rank in ranks for _ in range(modules)]
         self.down = nn.ParameterList([normal((rank, hidden), hidden**-0.5, g) for rank in own])
         self.bias = nn.ParameterList([nn.Parameter(torch.zeros(rank)) for rank in own])
         self.up = nn.ParameterList([nn.Parameter(torch.zeros(hidden, rank)) for rank in own])
+        width = 0 if context is None else len(context.mix)
+        given = own if context is not None else []
+        self.gamma = nn.ParameterList([nn.Parameter(torch.zeros(rank, width)) for rank in given])
+        self.beta = nn.ParameterList([nn.Parameter(torch.zeros(hidden, width)) for _ in given])
         self.register_buffer("scales", scales.repeat_interleave(modules), persistent=False)
         self.register_buffer("phases", torch.arange(len(ranks)).repeat_interleave(modules), persistent=False)
 
@@ -67,19 +88,24 @@ class Steps(nn.Module):
         wide, total = h.to(self.up[0].dtype), torch.zeros_like(h, dtype=self.up[0].dtype)
         for k, (down, bias, up) in enumerate(zip(self.down, self.bias, self.up, strict=True)):
             on = (self.clock.phase == self.phases[k]).to(wide.dtype) * self.scales[k]  # type: ignore[index]
-            inner = nn.functional.linear(wide, down, bias).relu() * on[:, None, None]
-            total = total + nn.functional.linear(inner, up)
+            inner = nn.functional.linear(wide, down, bias).relu()
+            if self.context is not None:
+                inner = inner * (1 + self.context.rows @ self.gamma[k].T)[:, None]
+                total = total + (on[:, None] * (self.context.rows @ self.beta[k].T))[:, None]
+            total = total + nn.functional.linear(inner * on[:, None, None], up)
         return total.to(h.dtype)
 
 
 def on_weights(method: "Trajectory", lm: LM, generator: torch.Generator) -> HookedAdapter:
     """True LoRA on linear layers, gated by t."""
-    sites, clock = named_linear(lm, method.targets), Clock(lm)
+    sites, clock, context = named_linear(lm, method.targets), Clock(lm), _context(method, lm)
     shapes = {name: widths(layer) for name, layer in sites.items()}
-    ranks = method.sized(lm, sum(sum(shape) for shape in shapes.values()), nested=True)
+    ranks = method.sized(lm, sum(sum(shape) + method.conditioning for shape in shapes.values()), nested=True)
     scales = torch.tensor([s * method.alpha for s in method.scales])
-    modules: dict[str, nn.Module] = {n: Gated(shape, ranks, scales, clock, generator) for n, shape in shapes.items()}
-    adapter = _adapter(method, lm, modules, ranks, clock)
+    modules: dict[str, nn.Module] = {
+        name: Gated(shape, ranks, scales, clock, context, generator) for name, shape in shapes.items()
+    }
+    adapter = _adapter(method, lm, modules, ranks, clock, context)
     for name, layer in sites.items():
         adapter.beside(layer, modules[name])
     return adapter
@@ -89,11 +115,12 @@ def on_hidden(method: "Trajectory", lm: LM, generator: torch.Generator) -> Hooke
     """The published form: a change of the last hidden state alone."""
     from netgain.adapters.trajectory import MODULES
 
-    hidden, clock = int(lm.net.config.get_text_config().hidden_size), Clock(lm)
-    ranks = method.sized(lm, MODULES * (2 * hidden + 1), nested=False)
+    hidden, clock, context = int(lm.net.config.get_text_config().hidden_size), Clock(lm), _context(method, lm)
+    width = method.conditioning
+    ranks = method.sized(lm, MODULES * (2 * hidden + 1 + width), nested=False, fixed=PHASES * MODULES * hidden * width)
     scales = torch.tensor([s * method.alpha for s in method.scales])
-    module = Steps(hidden, ranks, scales, MODULES, clock, generator)
-    adapter = _adapter(method, lm, {"body": module}, ranks, clock)
+    module = Steps(hidden, ranks, scales, MODULES, clock, context, generator)
+    adapter = _adapter(method, lm, {"body": module}, ranks, clock, context)
 
     def add(_: nn.Module, inputs: object, output: Any) -> Any:
         if adapter.active:
@@ -104,10 +131,21 @@ def on_hidden(method: "Trajectory", lm: LM, generator: torch.Generator) -> Hooke
     return adapter
 
 
+def _context(method: "Trajectory", lm: LM) -> Context | None:
+    return Context(lm, method.conditioning) if method.conditioning else None
+
+
 def _adapter(
-    method: "Trajectory", lm: LM, modules: dict[str, nn.Module], ranks: tuple[int, ...], clock: Clock
+    method: "Trajectory",
+    lm: LM,
+    modules: dict[str, nn.Module],
+    ranks: tuple[int, ...],
+    clock: Clock,
+    context: Context | None,
 ) -> HookedAdapter:
     described = {"kind": method.kind, "form": method.form, "ranks": ranks, "scales": method.scales}
-    adapter = HookedAdapter(lm, modules, {**described, "alpha": method.alpha})
+    adapter = HookedAdapter(lm, modules, {**described, "alpha": method.alpha, "conditioning": method.conditioning})
     adapter.keep(lm.body.register_forward_pre_hook(clock.read, with_kwargs=True))
+    if context is not None:
+        adapter.keep(lm.body.register_forward_pre_hook(context.read, with_kwargs=True))
     return adapter
