@@ -15,13 +15,14 @@ import torch
 from safetensors import SafetensorError
 
 from netgain.adapters._torch.packed import PackedStudent, Unpackable
-from netgain.adapters.method import Adapter, Built, Method
+from netgain.adapters.method import Adapter, Built, Method, Resting
 from netgain.adapters.packed import pack
 from netgain.data.chat import Encoded
 from netgain.data.view import View
 from netgain.errors import UserError
 from netgain.execute import env
 from netgain.execute.built import built
+from netgain.execute.cost import cost
 from netgain.execute.events import Emit, Event
 from netgain.execute.further import further, guarded
 from netgain.execute.job import Job
@@ -185,8 +186,9 @@ def _untouched(job: Job, method: Method) -> None:
     """Measure a run that learns nothing."""
     adapter = method.attach(job.lm, torch_stream(job.run.seed, "init"))
     parts = measure([job], [0], [{"base": lambda: None}], None)
+    spent = cost(job.lm, adapter)
     adapter.remove()
-    _seal(job, parts, {"steps": 0})
+    _seal(job, parts, {"steps": 0, "cost": spent})
     job.emit(Event(job.each.sig, "done", text=f"measured in {sum(times(job.folder).values()):.0f} s"))
 
 
@@ -196,9 +198,10 @@ def _built(job: Job, method: Built, prepared: Callable[[Run], Prepared]) -> None
     adapter, about = built(job, method, dev)
     try:
         parts = measure([job], [0], [{"final": lambda: None}], None)
+        spent = cost(job.lm, adapter)
     finally:
         adapter.remove()
-    _seal(job, parts, {"steps": 0, "trainable": 0, "built": about})
+    _seal(job, parts, {"steps": 0, "trainable": 0, "built": about, "cost": spent})
     said = f"{about['how']} at scale {about['scale']:g}, measured in {sum(times(job.folder).values()):.0f} s"
     job.emit(Event(job.each.sig, "done", text=said))
 
@@ -214,6 +217,7 @@ class Learned:
 
 def perform(jobs: Sequence[Job], method: Method, prepared: Prepared) -> None:
     """Train, measure and seal runs that share a forward pass; those that diverge are recorded as failed."""
+    spent = _cost(jobs[0], method)
     student, adapters = _attached(jobs, method)
     crew = student if isinstance(student, PackedStudent) else None
     try:
@@ -224,7 +228,7 @@ def perform(jobs: Sequence[Job], method: Method, prepared: Prepared) -> None:
                 crew.silence(k)
         if not left:
             return
-        records = {k: _record(jobs[k], learned, k) for k in left}
+        records = {k: {**_record(jobs[k], learned, k), "cost": spent} for k in left}
         for k in left:
             jobs[k].folder.write("data.json", prepared.summary)
             adapters[k].save(jobs[k].folder.path / "adapter")
@@ -244,8 +248,24 @@ def _attached(jobs: Sequence[Job], method: Method) -> tuple[Student, Sequence[Ad
     if len(jobs) > 1:
         packed = pack(method, lm, seeds)
         return packed, packed.adapters
-    adapter = method.attach(lm, torch_stream(seeds[0], "init"))
+    adapter = _alone(jobs[0], method)
     return Solo(adapter), [adapter]
+
+
+def _alone(job: Job, method: Method) -> Adapter:
+    init = torch_stream(job.run.seed, "init")
+    if isinstance(method, Resting):
+        return method.attach_to(job.lm, init, job.finished)
+    return method.attach(job.lm, init)
+
+
+def _cost(job: Job, method: Method) -> dict[str, Any]:
+    """What the method costs, alone and before it has learned."""
+    adapter = _alone(job, method)
+    try:
+        return cost(job.lm, adapter)
+    finally:
+        adapter.remove()
 
 
 def learn(jobs: Sequence[Job], student: Student, adapters: Sequence[Adapter], prepared: Prepared) -> Learned:
