@@ -188,8 +188,8 @@ def _untouched(job: Job, method: Method) -> None:
     parts = measure([job], [0], [{"base": lambda: None}], None)
     spent = cost(job.lm, adapter)
     adapter.remove()
-    _seal(job, parts, {"steps": 0, "cost": spent})
-    job.emit(Event(job.each.sig, "done", text=f"measured in {sum(times(job.folder).values()):.0f} s"))
+    seconds = _seal(job, parts, {"steps": 0, "cost": spent})
+    job.emit(Event(job.each.sig, "done", text=f"measured in {seconds:.0f} s"))
 
 
 def _built(job: Job, method: Built, prepared: Callable[[Run], Prepared]) -> None:
@@ -201,8 +201,8 @@ def _built(job: Job, method: Built, prepared: Callable[[Run], Prepared]) -> None
         spent = cost(job.lm, adapter)
     finally:
         adapter.remove()
-    _seal(job, parts, {"steps": 0, "trainable": 0, "built": about, "cost": spent})
-    said = f"{about['how']} at scale {about['scale']:g}, measured in {sum(times(job.folder).values()):.0f} s"
+    seconds = _seal(job, parts, {"steps": 0, "trainable": 0, "built": about, "cost": spent})
+    said = f"{about['how']} at scale {about['scale']:g}, measured in {seconds:.0f} s"
     job.emit(Event(job.each.sig, "done", text=said))
 
 
@@ -383,7 +383,8 @@ def _checkpoints(job: Job, adapter: Adapter, arm: Arm, steps: int) -> Checkpoint
     return found | further(job.run, job.folder, adapter)
 
 
-def _seal(job: Job, parts: Sequence[str], record: dict[str, Any]) -> None:
+def _seal(job: Job, parts: Sequence[str], record: dict[str, Any]) -> float:
+    """Finish the run; the seconds that measuring took (finishing deletes the parts that knew them)."""
     job.folder.seal_items(parts)
     cards = {name: task.card(job.study_folder).to_json() for name, task in tasks_of(job.run.tasks).items()}
     seconds = sum(times(job.folder).values())
