@@ -63,6 +63,20 @@ class Likelihood:
 
 
 @dataclass(frozen=True, slots=True)
+class Places:
+    """log p(option | prompt, the right answer up to there) of each option at each place of an answer.
+
+    The right answer is before[0] gold[0] before[1] gold[1] ..., so every place is asked behind what is right.
+    """
+
+    turns: tuple[Turn, ...]
+    demonstrations: tuple[Example, ...]
+    before: tuple[str, ...]
+    options: tuple[str, ...]
+    gold: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Nll:
     """-log p of a text, without a prompt."""
 
@@ -94,7 +108,7 @@ class Fill:
     answer: str
 
 
-Request = Generate | Likelihood | Nll | Converse | Fill
+Request = Generate | Likelihood | Places | Nll | Converse | Fill
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +128,13 @@ class Scored:
 
 
 @dataclass(frozen=True, slots=True)
+class Placed:
+    """The log-probability of each option at each place, in the order of the request."""
+
+    logprobs: tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Surprise:
     """The sum of -log p over the scored tokens of a text, in nats."""
 
@@ -128,7 +149,7 @@ class Filled:
     share: float
 
 
-Outcome = Generated | Scored | Surprise | Filled
+Outcome = Generated | Scored | Placed | Surprise | Filled
 
 
 @dataclass(frozen=True, slots=True)
