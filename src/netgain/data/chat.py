@@ -91,6 +91,11 @@ class Template:
         ids = [*self.prompt(turns), *self.answer(turns, "reply two")]
         return hashlib.sha256(f"{self.mode} {ids}".encode()).hexdigest()[:16]
 
+    @property
+    def ending(self) -> list[int]:
+        """The ids that end an answer."""
+        return self._end
+
     def prompt(self, turns: Sequence[Turn], demonstrations: Sequence[Example] = ()) -> list[int]:
         """The ids that the model continues with its answer; demonstrations are answered before the question."""
         return self._ids(self._prompt_text(_with(turns, demonstrations)))
@@ -101,6 +106,32 @@ class Template:
         """The ids that follow `prompt(turns)` when the answer is `text`, with the token that ends it or without."""
         _, ids = self._parts(_with(turns, demonstrations), text)
         return ids + self._end if end else ids
+
+    def rivals(
+        self, turns: Sequence[Turn], text: str, others: Sequence[str], *, demonstrations: Sequence[Example] = ()
+    ) -> tuple[list[int], list[list[int]]]:
+        """(prompt and answer `text`, prompt and answer for each of `others`), all without the ids that end an answer.
+
+        The conversation is rendered once, so hundreds of beginnings of an answer cost no more than tokenising them.
+        """
+        asked = _with(turns, demonstrations)
+        before, answer = self._parts(asked, text)
+        whole = self._whole_text(asked, text)
+        lead = whole[: len(whole) - len(self._tail) - len(text)]
+        if lead + text + self._tail != whole:
+            raise UserError(
+                f'{self._name}: its chat template changes the answer "{text[:40]}"; set model.template: plain.'
+            )
+        opening = [] if self.mode == "chat" else self._opening
+        found: list[list[int]] = []
+        together: Any = self.tok([lead + other for other in others], add_special_tokens=False)["input_ids"]
+        gap = lead[len(self._prompt_text(asked)) :]
+        for other, ids in zip(others, together, strict=True):
+            joined = opening + ids
+            if joined[: len(before)] != before:
+                joined = before + self.tok.encode(gap + other, add_special_tokens=False)
+            found.append(joined)
+        return before + answer, found
 
     def encode(
         self,
@@ -116,6 +147,8 @@ class Template:
         """
         if not example.answer.strip():
             raise UserError(f'row "{example.id}": its answer is empty, so no token of it is supervised.')
+        if not example.turns:
+            return self._document(example, max_len, truncate)
         prompt, answer = self._parts(_with(example.turns, demonstrations), example.answer)
         if not prompt:
             raise UserError(f'row "{example.id}": its prompt is empty, so nothing precedes the first answer token.')
@@ -139,13 +172,29 @@ class Template:
         index: list[int] = []
         dropped: list[str] = []
         for i, example in enumerate(examples):
-            row = self.encode(example, max_len if truncate != "drop" else 2**31, truncate)
+            longest = max_len if truncate != "drop" or not example.turns else 2**31
+            row = self.encode(example, longest, truncate)
             if len(row.ids) > max_len:
                 dropped.append(example.id)
             else:
                 rows.append(row)
                 index.append(i)
         return Encoding(rows, tuple(dropped), sum(row.truncated > 0 for row in rows), tuple(index))
+
+    def _document(self, example: Example, max_len: int, truncate: Truncate) -> Encoded:
+        """A plain text behind the one token that begins a text, as it is measured; too long a text loses its end."""
+        first = self.tok.bos_token_id if self.tok.bos_token_id is not None else self._eos
+        if not isinstance(first, int):
+            raise UserError(f"{self._name}: its tokenizer has no token that begins a text.")
+        ids: list[int] = [first, *self.tok.encode(example.answer, add_special_tokens=False)]
+        excess = max(len(ids) - max_len, 0)
+        if excess and truncate == "error":
+            raise UserError(
+                f'row "{example.id}" takes {len(ids)} tokens and data.max_len is {max_len}; raise max_len, or set '
+                "data.truncate to left or drop (either cuts the end of a document)."
+            )
+        kept = ids[: len(ids) - excess]
+        return Encoded(example.id, kept, [False] + [True] * (len(kept) - 1), truncated=excess)
 
     def _lead(self, answer: list[int]) -> int:
         """How many ids an answer has before its first visible character; a blank joined to a word is part of it."""

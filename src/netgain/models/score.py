@@ -6,7 +6,8 @@ A question with L labels is one row and one forward pass:
 
 Every label token sees the prompt and its own label, at the positions that it would have alone (a block attention mask).
 The head reads only the states that predict a label token. A family that cannot take such a mask gets the prompt once
-and the labels behind its cache.
+and the labels behind its cache. Labels may also begin at places inside the text in front of them: each sees what stands
+before its own place.
 """
 
 from collections.abc import Sequence
@@ -45,19 +46,37 @@ def label_logprobs(
     lm: LM, prompts: Sequence[list[int]], labels_ids: Sequence[Labels], batch: int, owners: Owners | None = None
 ) -> list[list[float]]:
     """For each prompt, sum_t log p(label_t | prompt, label_<t) of each of its labels; `batch` prompts a pass."""
-    if any(not prompt for prompt in prompts) or any(not label for labels in labels_ids for label in labels):
-        raise ValueError("a prompt and a label have at least one token each")
-    order = sorted(range(len(prompts)), key=lambda i: -_tree_length(prompts[i], labels_ids[i]))
+    places = [[len(prompt)] * len(labels) for prompt, labels in zip(prompts, labels_ids, strict=True)]
+    return placed_logprobs(lm, prompts, labels_ids, places, batch, owners)
+
+
+@torch.no_grad()
+def placed_logprobs(
+    lm: LM,
+    texts: Sequence[list[int]],
+    labels_ids: Sequence[Labels],
+    places: Sequence[Sequence[int]],
+    batch: int,
+    owners: Owners | None = None,
+) -> list[list[float]]:
+    """For each text, sum_t log p(label_t | text_<place, label_<t) of each label at its own place; `batch` texts a pass.
+
+    A place is how many tokens of the text stand before the label, at least one.
+    """
+    if any(not 0 < place <= len(text) for text, each in zip(texts, places, strict=True) for place in each):
+        raise ValueError("a label stands behind at least one token of its text")
+    if any(not label for labels in labels_ids for label in labels):
+        raise ValueError("a label has at least one token")
+    order = sorted(range(len(texts)), key=lambda i: -_tree_length(texts[i], labels_ids[i]))
     found: dict[int, list[float]] = {}
     for start in range(0, len(order), batch):
         rows = together(order[start : start + batch], owners)
-        asked = [prompts[i] for i in rows]
-        labels = [labels_ids[i] for i in rows]
+        asked, labels, at = [texts[i] for i in rows], [labels_ids[i] for i in rows], [places[i] for i in rows]
         own = None if owners is None else owners.take(rows)
-        width = max(_tree_length(prompt, each) for prompt, each in zip(asked, labels, strict=True))
-        score = _tree if takes_tree(lm, own) and width <= _window(lm) else _behind_cache
-        found.update(zip(rows, score(lm, asked, labels, own), strict=True))
-    return [found[i] for i in range(len(prompts))]
+        width = max(_tree_length(text, each) for text, each in zip(asked, labels, strict=True))
+        score = _tree if takes_tree(lm, own) and width <= _window(lm) else _one_place_a_row
+        found.update(zip(rows, score(lm, asked, labels, at, own), strict=True))
+    return [found[i] for i in range(len(texts))]
 
 
 def takes_tree(lm: LM, owners: Owners | None = None) -> bool:
@@ -66,8 +85,8 @@ def takes_tree(lm: LM, owners: Owners | None = None) -> bool:
         prompt, labels = [1, 2, 3], [[4, 5, 6], [5, 4], [6]]
         own = None if owners is None else owners.take([0])
         _takes_tree[lm.net] = lm.takes_positions and torch.allclose(
-            torch.tensor(_tree(lm, [prompt], [labels], own)[0]),
-            torch.tensor(_behind_cache(lm, [prompt], [labels], own)[0]),
+            torch.tensor(_tree(lm, [prompt], [labels], [[3, 2, 3]], own)[0]),
+            torch.tensor(_one_place_a_row(lm, [prompt], [labels], [[3, 2, 3]], own)[0]),
             rtol=1e-4 if lm.dtype == torch.float32 else 2e-2,
         )
     return _takes_tree[lm.net]
@@ -79,8 +98,8 @@ def _window(lm: LM) -> float:
     return getattr(config, "sliding_window", None) or float("inf")
 
 
-def _tree_length(prompt: list[int], labels: Labels) -> int:
-    return len(prompt) + sum(len(label) - 1 for label in labels)
+def _tree_length(text: list[int], labels: Labels) -> int:
+    return len(text) + sum(len(label) - 1 for label in labels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,36 +115,44 @@ class _Tree:
     owner: Tensor  # (N,) the label, counted over all rows, that this token belongs to
 
 
-def _plant(lm: LM, prompts: Sequence[list[int]], labels: Sequence[Labels]) -> _Tree:
-    length = max(_tree_length(prompt, each) for prompt, each in zip(prompts, labels, strict=True))
-    ids = torch.full((len(prompts), length), lm.pad_id, dtype=torch.long)
-    positions = torch.zeros(len(prompts), length, dtype=torch.long)
-    branch = torch.full((len(prompts), length), -1, dtype=torch.long)  # 0 the prompt, 1.. a label, -1 padding
+def _plant(lm: LM, texts: Sequence[list[int]], labels: Sequence[Labels], places: Sequence[Sequence[int]]) -> _Tree:
+    length = max(_tree_length(text, each) for text, each in zip(texts, labels, strict=True))
+    ids = torch.full((len(texts), length), lm.pad_id, dtype=torch.long)
+    positions = torch.zeros(len(texts), length, dtype=torch.long)
+    branch = torch.full((len(texts), length), -1, dtype=torch.long)  # 0 the text, 1.. a label, -1 padding
+    reach = torch.full((len(texts), length), length, dtype=torch.long)  # how much of the text a token sees
     entries: list[tuple[int, int, int]] = []  # (flat place of the state, target, owner)
     owner = 0
-    for i, (prompt, each) in enumerate(zip(prompts, labels, strict=True)):
-        n = at = len(prompt)
-        ids[i, :n], positions[i, :n], branch[i, :n] = torch.tensor(prompt), torch.arange(n), 0
-        for k, label in enumerate(each):
+    for i, (text, each) in enumerate(zip(texts, labels, strict=True)):
+        at = len(text)
+        ids[i, :at], positions[i, :at], branch[i, :at] = torch.tensor(text), torch.arange(at), 0
+        for k, (label, n) in enumerate(zip(each, places[i], strict=True)):
             inner = len(label) - 1
             ids[i, at : at + inner] = torch.tensor(label[:-1], dtype=torch.long)
             positions[i, at : at + inner] = torch.arange(n, n + inner)
-            branch[i, at : at + inner] = k + 1
-            places = [n - 1, *range(at, at + inner)]
-            entries += [(i * length + place, token, owner) for place, token in zip(places, label, strict=True)]
+            branch[i, at : at + inner], reach[i, at : at + inner] = k + 1, n
+            states = [n - 1, *range(at, at + inner)]
+            entries += [(i * length + state, token, owner) for state, token in zip(states, label, strict=True)]
             at, owner = at + inner, owner + 1
     entries.sort()
     flat, targets, owners = (torch.tensor(column) for column in zip(*entries, strict=True))
     scored, source = flat.unique_consecutive(return_inverse=True)
     causal = torch.ones(length, length, dtype=torch.bool).tril()
-    same = (branch[:, None, :] == 0) | (branch[:, None, :] == branch[:, :, None])
+    before = (branch[:, None, :] == 0) & (torch.arange(length) < reach[:, :, None])
+    same = before | (branch[:, None, :] == branch[:, :, None])
     mask = (causal & same)[:, None]
     moved = [t.to(lm.device) for t in (ids, positions, mask, scored, source, targets, owners)]
     return _Tree(*moved)
 
 
-def _tree(lm: LM, prompts: Sequence[list[int]], labels: Sequence[Labels], owners: Owners | None) -> list[list[float]]:
-    tree = _plant(lm, prompts, labels)
+def _tree(
+    lm: LM,
+    texts: Sequence[list[int]],
+    labels: Sequence[Labels],
+    places: Sequence[Sequence[int]],
+    owners: Owners | None,
+) -> list[list[float]]:
+    tree = _plant(lm, texts, labels, places)
     if owners is not None:
         owners.announce()
     hidden = lm.hidden(tree.ids, tree.mask, tree.positions).flatten(0, 1)[tree.scored]
@@ -137,6 +164,27 @@ def _summed(labels: Sequence[Labels], owner: Tensor, scores: Tensor) -> list[lis
     sums = torch.zeros(sum(map(len, labels)), dtype=torch.float64, device=scores.device)
     flat = iter(sums.index_add_(0, owner, scores.double()).tolist())
     return [[next(flat) for _ in each] for each in labels]
+
+
+def _one_place_a_row(
+    lm: LM,
+    texts: Sequence[list[int]],
+    labels: Sequence[Labels],
+    places: Sequence[Sequence[int]],
+    owners: Owners | None,
+) -> list[list[float]]:
+    """Every place as a prompt of its own: what stands before it."""
+    rows = [(i, place) for i, each in enumerate(places) for place in dict.fromkeys(each)]
+    groups = [[k for k, at in enumerate(places[i]) if at == place] for i, place in rows]
+    prompts = [texts[i][:place] for i, place in rows]
+    chosen = [[labels[i][k] for k in group] for (i, _), group in zip(rows, groups, strict=True)]
+    own = None if owners is None else owners.take([i for i, _ in rows])
+    sums = _behind_cache(lm, prompts, chosen, own)
+    found = [[0.0] * len(each) for each in labels]
+    for (i, _), group, scores in zip(rows, groups, sums, strict=True):
+        for k, score in zip(group, scores, strict=True):
+            found[i][k] = score
+    return found
 
 
 def _behind_cache(

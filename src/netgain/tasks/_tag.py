@@ -1,7 +1,9 @@
 """Tagging words: the answer repeats every word with its tag, word/TAG, so that a slip cannot shift the rest."""
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import ClassVar, Literal
 
 from netgain.data.source import Example
 from netgain.errors import UserError
@@ -10,7 +12,10 @@ from netgain.measure.text import first_line
 from netgain.tasks._base import (
     Generated,
     Outcome,
+    Placed,
+    Places,
     Prompted,
+    Request,
     Score,
     row,
     share_of_most_common,
@@ -18,9 +23,51 @@ from netgain.tasks._base import (
 )
 from netgain.tasks._files import Sentence
 
+TAG_ACCURACY = "tag_accuracy"
+
 
 class Tagging(Prompted):
-    """A sentence to its words with their tags. The tag set is that of the data."""
+    """A sentence to its words with their tags. The tag set is that of the data.
+
+    generate     what is written is read word by word; the metrics are those of the kind
+    likelihood   nothing is written: tag_accuracy is the share of words whose right tag is the likeliest of all tags at
+                 its place, behind the prompt and the right tags of the words before it; weighted by words
+
+    A likelihood knows the right tags so far, so it is no estimate of what would be written: it says what a model knows
+    of tags whether or not it keeps to the form of an answer.
+    """
+
+    answering: Literal["generate", "likelihood"] = "generate"
+
+    written: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def mode(self) -> str:
+        return self.answering
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        return (TAG_ACCURACY,) if self.answering == "likelihood" else self.written
+
+    def majority(self, examples: Sequence[Example]) -> float | None:
+        return share_of_most_common(self.label_counts(examples))
+
+    def ask(self, example: Example, shown: tuple[Example, ...]) -> Request:
+        if self.answering == "generate":
+            return super().ask(example, shown)
+        pairs = gold_of(example)
+        before = tuple(f"{' ' if i else ''}{word}/" for i, (word, _) in enumerate(pairs))
+        return Places(example.turns, shown, before, example.labels, tuple(tag or "" for _, tag in pairs))
+
+    def score(self, example: Example, outcome: Outcome) -> list[Score]:
+        if isinstance(outcome, Placed):
+            return [tag_score(gold_of(example), example.labels, outcome.logprobs)]
+        assert isinstance(outcome, Generated)
+        return self.score_written(example, outcome)
+
+    def score_written(self, example: Example, outcome: Generated) -> list[Score]:
+        """What a written answer is worth."""
+        raise NotImplementedError
 
     def check(self, rows: list[Example]) -> list[Example]:
         if not all(each.labels for each in rows):
@@ -45,21 +92,20 @@ class SpanTagging(Tagging):
     """
 
     derived = ("span_f1",)
-
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        return ("span_f1", "sentence_accuracy", "span_tp", "span_fp", "span_fn")
+    written = ("span_f1", "sentence_accuracy", "span_tp", "span_fp", "span_fn")
 
     @property
     def binary(self) -> tuple[str, ...]:
-        return ("sentence_accuracy",)
+        return () if self.answering == "likelihood" else ("sentence_accuracy",)
+
+    def chance(self, examples: Sequence[Example]) -> float | None:
+        return 1 / len(examples[0].labels) if self.answering == "likelihood" else None
 
     def majority(self, examples: Sequence[Example]) -> float | None:
         """All O finds no span: F1 is 0."""
-        return 0.0
+        return super().majority(examples) if self.answering == "likelihood" else 0.0
 
-    def score(self, example: Example, outcome: Outcome) -> list[Score]:
-        assert isinstance(outcome, Generated)
+    def score_written(self, example: Example, outcome: Generated) -> list[Score]:
         gold, output = gold_of(example), output_of(example, outcome)
         right, wrong, missed = span_counts(gold, output or [])
         told, parsed = prediction(output), output is not None
@@ -75,21 +121,25 @@ class SpanTagging(Tagging):
 class WordTagging(Tagging):
     """One tag a word. accuracy = LCS(gold, output) / |gold| over (word, tag) pairs, weighted by |gold|."""
 
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        return ("accuracy",)
+    written = ("accuracy",)
 
     def chance(self, examples: Sequence[Example]) -> float | None:
         return 1 / len(examples[0].labels)
 
-    def majority(self, examples: Sequence[Example]) -> float | None:
-        return share_of_most_common(self.label_counts(examples))
-
-    def score(self, example: Example, outcome: Outcome) -> list[Score]:
-        assert isinstance(outcome, Generated)
+    def score_written(self, example: Example, outcome: Generated) -> list[Score]:
         gold, output = gold_of(example), output_of(example, outcome)
         value = tags_right(gold, output) / len(gold) if output else 0.0
         return [Score("accuracy", value, weight=len(gold), prediction=prediction(output), parsed=output is not None)]
+
+
+def tag_score(gold: Sequence[Tagged], tags: Sequence[str], logprobs: Sequence[Sequence[float]]) -> Score:
+    """The share of words whose right tag alone is the likeliest; undefined where a log-probability is no number."""
+    if not all(math.isfinite(each) for place in logprobs for each in place):
+        return Score(TAG_ACCURACY, None, reason="undefined", weight=len(gold))
+    picked = [tags[place.index(max(place))] if place.count(max(place)) == 1 else None for place in logprobs]
+    value = sum(tag == own for own, (_, tag) in zip(picked, gold, strict=True)) / len(gold)
+    told = prediction([(word, own) for own, (word, _) in zip(picked, gold, strict=True)])
+    return Score(TAG_ACCURACY, value, weight=len(gold), prediction=told, parsed=True)
 
 
 def gold_of(example: Example) -> list[Tagged]:
