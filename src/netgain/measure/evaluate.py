@@ -21,11 +21,12 @@ from netgain.judges._base import Bench
 from netgain.ledger.items import Item
 from netgain.measure import dialogue
 from netgain.measure.batches import in_batches
+from netgain.measure.places import branches
 from netgain.models import diffusion, unmask
 from netgain.models.generate import Owners, generate
 from netgain.models.lm import LM
 from netgain.models.load import cache_folder
-from netgain.models.score import label_logprobs, token_nll
+from netgain.models.score import label_logprobs, placed_logprobs, token_nll
 from netgain.spec.plugin import TaskPlugin
 from netgain.tasks._base import (
     Converse,
@@ -36,6 +37,8 @@ from netgain.tasks._base import (
     Likelihood,
     Nll,
     Outcome,
+    Placed,
+    Places,
     Request,
     Score,
     Scored,
@@ -211,12 +214,15 @@ def _measure(session: Session, asked: Asked) -> list[list[Measured]]:
     """For each arm the outcome of every request; a task asks all of its questions in the same way."""
     generated = [request for request in asked.requests if isinstance(request, Generate)]
     chosen = [request for request in asked.requests if isinstance(request, Likelihood)]
+    placed = [request for request in asked.requests if isinstance(request, Places)]
     texts = [request for request in asked.requests if isinstance(request, Nll)]
     hidden = [request for request in asked.requests if isinstance(request, Fill)]
     if len(generated) == len(asked.requests):
         return _generated(session, generated, asked.budget)
     if len(chosen) == len(asked.requests):
         return _chosen(session, chosen)
+    if len(placed) == len(asked.requests):
+        return _placed(session, placed)
     if len(texts) == len(asked.requests):
         return _surprised(session, texts)
     if len(hidden) == len(asked.requests):
@@ -304,6 +310,25 @@ def _filled(session: Session, requests: Sequence[Fill]) -> list[list[Measured]]:
         return [(Filled(share),) for share in shares]
 
     return _run(session, [len(prompt) + lm.denoise.length for prompt in prompts], run)
+
+
+def _placed(session: Session, requests: Sequence[Places]) -> list[list[Measured]]:
+    lm = session.lm
+    if not lm.causal:
+        raise UserError(f"{lm.name}: answering: likelihood of tags asks a causal model what stands at each place.")
+    made = [branches(session.template, request) for request in requests]
+
+    def run(rows: list[int], owners: Owners | None) -> list[tuple[Outcome, ...]]:
+        asked = [made[i] for i in rows]
+        texts, options, places = [a.text for a in asked], [a.options for a in asked], [a.places for a in asked]
+        scored = placed_logprobs(lm, texts, options, places, batch=len(rows), owners=owners)
+        widths = [len(requests[i].options) for i in rows]
+        return [
+            (Placed(tuple(tuple(each[k : k + width]) for k in range(0, len(each), width))),)
+            for each, width in zip(scored, widths, strict=True)
+        ]
+
+    return _run(session, [len(each.text) + max(map(len, each.options)) for each in made], run)
 
 
 def option_ids(template: Template, request: Likelihood, whole: bool = False) -> list[list[int]]:
