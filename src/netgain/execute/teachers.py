@@ -23,6 +23,7 @@ from netgain.data.chat import Encoded, Template
 from netgain.data.source import digest
 from netgain.data.view import Autoregressive, View
 from netgain.errors import UserError
+from netgain.execute.along import Along
 from netgain.execute.prepare import Prepared, reads_of, references_of, seen, shown_before, teacher_rows
 from netgain.execute.teacher_store import Entry, Store, description, ids_sum, notes, row_text, verified
 from netgain.measure.batches import in_batches
@@ -86,12 +87,7 @@ def references_for(
     declared = {BASE: Base(), **references_of(runs[0])}
     for name, kept in sorted(reads_of(runs).items()):
         if not lm.causal:
-            if not isinstance(declared[name], Base):
-                raise UserError(
-                    f"references.{name}: a masked-diffusion model hides other tokens at every step, so a reference has "
-                    "to read along, and only base can; leave this reference and its terms out."
-                )
-            found[name], found.summary[name] = live, {"kind": BASE, "cached": False, "why": "masks differ by step"}
+            found[name], found.summary[name] = office.along(name, declared[name], live)
             continue
         desk = office.desk(name, declared[name], kept if fusable(student.lm.head) else "hidden")
         if isinstance(desk.reference, Base) and (why := office.better_asked(desk)):
@@ -120,6 +116,15 @@ class Office:
     def __post_init__(self) -> None:
         self.host = Host(self.lm, self.student.off, self.cache.parent, self.folder)
         self.wanted = seen(self.runs, len(self.prepared.train.rows))
+
+    def along(self, name: str, reference: Reference, live: Reader) -> tuple[Reader, dict[str, Any]]:
+        """A reference that answers at every step, and what the record says of it."""
+        prompts: dict[int, list[int]] = {}
+        if not isinstance(reference, Base):
+            rows = teacher_rows(name, reference, self.prepared, self.template, self.wanted)
+            prompts = {i: row.ids[: -len(row.answer)] for i, row in zip(self.wanted, rows, strict=True)}
+        made = Along(reference, self.host, prompts)
+        return (live if name == BASE else made.read), made.facts()
 
     def better_asked(self, desk: "Desk") -> str:
         """Why the base is asked at each step rather than once about each row; empty when it is not.
