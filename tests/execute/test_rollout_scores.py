@@ -25,7 +25,8 @@ HASHED = embedder("hashed")
 
 def run_of(quality: object = None, **fields: object) -> Run:
     raw = load(STUDY, "tiny").base.model_dump()
-    term = {"kind": "diversity", "samples": 6, "max_new_tokens": 4, "quality": quality, **fields}
+    own = {"samples": 6, "max_new_tokens": 4, "embedder": "hashed"}
+    term = {"kind": "diversity", **own, "quality": quality, **fields}
     return Run.model_validate({**raw, "objective": {"ce": "ce", "diversity": {"term": term, "weight": 0.3}}})
 
 

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -18,7 +19,7 @@ from netgain.objectives.term import Scores, Term
 from netgain.objectives.terms.ce import Ce
 from netgain.objectives.terms.diversity import Diversity
 from netgain.objectives.terms.pass_at_k import PassAtK
-from netgain.spec.run import Runtime, Weighted
+from netgain.spec.run import FromSource, Runtime, Weighted
 from netgain.training import checkpoint, rollouts
 from netgain.training.loop import Training, train
 from netgain.training.probes import probe
@@ -280,6 +281,34 @@ def test_rows_are_asked_across_the_whole_step_and_dev_losses_never_sample(make: 
     dev_losses(training.student, 1, [view], None)
     with pytest.raises(ValueError, match="needs a judge"):
         next(train(training))
+
+
+def test_a_term_of_one_source_asks_its_rows_and_waits_for_them(make: Make, model: Model) -> None:
+    asked: list[int] = []
+
+    def noting(term: Rollout, origin: int, texts: Sequence[str]) -> Answers:
+        asked.append(origin)
+        return judge(term, origin, texts)
+
+    def numbered(sources: Sequence[str]) -> Training:
+        training = make(model(), Lora(r=4), objective=objective)
+        plain = training.views
+        training.views = lambda k: replace(plain(k), origin=torch.arange(len(plain(k).input_ids)))
+        training.judge, training.sources = noting, sources
+        return training
+
+    objective = {"ce": CE, "diversity": Weighted(term=Diversity(**SMALL), weight=0.3, tokens=FromSource(source="odd"))}
+    mixed, alone = numbered(["even", "odd"] * 4), numbered(["even"] * 8)
+    records = [record.arms[0] for record in probe(train(mixed), mixed, every=1)]
+    assert asked
+    assert all(origin % 2 for origin in asked)
+    asked.clear()
+    (first, *_) = probe(train(alone), alone, every=1)
+    assert asked == []
+    assert records[0] is not None
+    assert records[0].sampled
+    assert first.arms[0] is not None
+    assert not first.arms[0].sampled
 
 
 def test_the_pull_toward_the_base_has_no_force_at_the_base(make: Make, model: Model) -> None:

@@ -19,7 +19,7 @@ from netgain.objectives.sampling import Rollout
 from netgain.objectives.schedule import State, always_zero, current, initial, observe
 from netgain.objectives.selection import Selection
 from netgain.objectives.term import Penalty, Reading, Scores, SoftTarget, Term
-from netgain.spec.run import Learned, Ratio, Tokens, Weight, Weighted
+from netgain.spec.run import FromSource, Learned, Ratio, Tokens, Weight, Weighted
 
 P_co = TypeVar("P_co", bound=Term | Penalty | Rollout, covariant=True)
 Q = TypeVar("Q", Term, Penalty, Rollout)
@@ -103,8 +103,11 @@ class Objective:
             raise UserError(f"{where}: answers are sampled by one arm alone; run with --pack off.")
         if any(isinstance(weight, Learned) for weight in part.weights):
             raise UserError(f"{where}.weight: the weight of sampled answers cannot be learned; give it a number.")
-        if part.tokens != "all":
-            raise UserError(f"{where}.tokens: sampled answers are no tokens of the data; leave it out.")
+        if part.tokens != "all" and not isinstance(part.tokens, FromSource):
+            raise UserError(
+                f"{where}.tokens: sampled answers are no tokens of the data; name a source whose rows are asked, or "
+                "leave it out."
+            )
         self.rollouts.append(part)
 
     @property

@@ -248,7 +248,7 @@ def _roll(
 ) -> tuple[Loss, dict[str, tuple[float, int, int, float]]]:
     """The loss with the sampled terms that are due, -w S, whose gradient is added to the arm's tensors."""
     sampled: dict[str, tuple[float, int, int, float]] = {}
-    for each in training.objective.rolled(progress, training.step):
+    for each in rollouts.due(training, progress, view):
         found = rollouts.roll(training, each, view)
         rollouts.backward(training, found, each.weights[0], each.part.term.temperature)
         loss = _appended(loss, each, loss.raw.new_tensor([-found.score]))

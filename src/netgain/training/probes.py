@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from netgain.objectives.objective import NoGradient
+from netgain.training import rollouts
 from netgain.training.gradients import Gradients, term_gradients
 from netgain.training.loop import ArmStep, StepRecord, Training
 
@@ -38,8 +39,9 @@ def measure(training: Training) -> list[dict[str, Probe]]:
     """What each term of each arm does at the next step; raises NoGradient for a term that does nothing."""
     progress = [arm.progress(training.step) for arm in training.arms]
     objective = training.objective
-    penalties, sampled = objective.penalised(progress), objective.rolled(progress, training.step)
-    found = term_gradients(training, training.view(), objective.active(progress), penalties, sampled)
+    view = training.view()
+    penalties, sampled = objective.penalised(progress), rollouts.due(training, progress, view)
+    found = term_gradients(training, view, objective.active(progress), penalties, sampled)
     return [_arm(training, k, [each for each in found if k in each.arms]) for k in range(len(training.arms))]
 
 

@@ -23,6 +23,7 @@ from netgain.objectives.objective import Active
 from netgain.objectives.rollout import Floats, length_neutral, toward
 from netgain.objectives.sampling import Rollout
 from netgain.spec.identity import stream, torch_stream
+from netgain.spec.run import FromSource, Tokens
 
 if TYPE_CHECKING:
     from netgain.training.loop import Training
@@ -67,19 +68,34 @@ class Rolled:
         return bool(np.any(self.credit))
 
 
+def due(training: "Training", progress: Sequence[float], view: View) -> list[Active[Rollout]]:
+    """The sampled terms of this step; one that asks the rows of a source waits for a step that has some."""
+    found = training.objective.rolled(progress, training.step)
+    return [each for each in found if _askable(training, each.part.tokens, view)]
+
+
+def _askable(training: "Training", tokens: Tokens, view: View) -> list[int]:
+    """The rows of the step that may be asked: all, or those of one source."""
+    rows = range(len(view.input_ids))
+    if not isinstance(tokens, FromSource):
+        return list(rows)
+    return [row for row in rows if training.sources[int(view.origin[row])] == tokens.source]
+
+
 def roll(training: "Training", each: Active[Rollout], view: View) -> Rolled:
     """The answers of this step to this term, drawn once however often they are asked for."""
     key = (training.step, each.part.name)
     if key not in training.rolled:
         training.rolled = {place: found for place, found in training.rolled.items() if place[0] == training.step}
-        training.rolled[key] = _rolled(training, each.part.term, view)
+        among = _askable(training, each.part.tokens, view)
+        training.rolled[key] = _rolled(training, each.part.term, view, among)
     return training.rolled[key]
 
 
-def _rolled(training: "Training", term: Rollout, view: View) -> Rolled:
+def _rolled(training: "Training", term: Rollout, view: View, among: Sequence[int]) -> Rolled:
     start = time.perf_counter()
     lm, step = training.student.lm, training.step
-    chosen = asked(view, term.prompts, training.seed, step)
+    chosen = asked(view, term.prompts, training.seed, step, among)
     prompts = [prompt(view, row) for row in chosen]
     found = generate(
         lm,
@@ -97,10 +113,10 @@ def _rolled(training: "Training", term: Rollout, view: View) -> Rolled:
     return Rolled(written, credit / len(chosen), score, len(found), sum(written.lengths), time.perf_counter() - start)
 
 
-def asked(view: View, prompts: int, seed: int, step: int) -> list[int]:
-    """Which rows of the step's View are asked: as many as there are, at most `prompts`."""
-    drawn = stream(seed, f"asked/{step}").permutation(len(view.input_ids))[:prompts]
-    return sorted(int(i) for i in drawn)
+def asked(view: View, prompts: int, seed: int, step: int, among: Sequence[int] | None = None) -> list[int]:
+    """Which rows of the step's View (of those that may be) are asked: as many as there are, at most `prompts`."""
+    drawn = stream(seed, f"asked/{step}").permutation(len(view.input_ids))
+    return sorted([int(i) for i in drawn if among is None or i in among][:prompts])
 
 
 def prompt(view: View, row: int) -> list[int]:

@@ -21,14 +21,14 @@ from netgain.spec.run import SpecError
 
 class Diversity(Rollout):
     """score      of a set: mean pairwise distance of embeddings, 1 - Self-BLEU, Distinct-n, Vendi, different answers
-    embedder   hashed (wording, no model), minilm (meaning, needs its wheel) or "package.module:function"
+    embedder   minilm (meaning, needs its wheel), hashed (wording, no model) or "package.module:function"
     credit     marginal, set or quality_x_diversity
     set_size   answers in one set, for `set`; at least two sets are drawn
     """
 
     kind: Literal["diversity"] = "diversity"
     score: SetScoreName = "semantic_distance"
-    embedder: str = "hashed"
+    embedder: str = "minilm"
     credit: Literal["marginal", "set", "quality_x_diversity"] = "marginal"
     set_size: int = 4
 

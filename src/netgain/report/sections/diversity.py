@@ -24,8 +24,8 @@ def section(page: Page) -> Iterator[Markup]:
         yield _frontier(page, read)
     if found.tries:
         yield _tries(page, found)
-    price = () if page.price is None else (page.price.an_hour, page.price.currency)
-    for i, block in enumerate(blocks(found, *price)):
+    an_hour, currency = (None, "") if page.price is None else (page.price.an_hour, page.price.currency)
+    for i, block in enumerate(blocks(found, an_hour, currency)):
         yield Markup("").join(_table(page, f"diversity/{i}", block))
     for i, block in enumerate(details(found)):
         yield page.details(block[0], *_table(page, f"diversity/more/{i}", block))
