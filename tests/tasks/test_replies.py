@@ -17,7 +17,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir(parents=True)
     (folder / "test_text.txt").write_text(f"{POST}\ntoo short\n", encoding="utf-8")
     other = POST.replace("rains", "snows").replace("What", "Such")
-    (folder / "val_text.txt").write_text(f"{POST} !\n{other}\n", encoding="utf-8")
+    (folder / "val_text.txt").write_text(f"{POST.replace('again', 'today')}\n{other}\n", encoding="utf-8")
     monkeypatch.setenv("NETGAIN_DATA", str(tmp_path))
     return tmp_path
 
