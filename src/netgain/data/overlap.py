@@ -1,4 +1,8 @@
-"""What two sets of examples share: ids, groups, whole texts, and 13-word runs. Linear in the number of words."""
+"""What two sets of examples share: ids, groups, whole texts, and 13-word runs. Linear in the number of words.
+
+Runs of words stand for the identity of texts that nobody can name. A generated row is named: its group is what it says,
+and its wording is shared with thousands of others, so runs are not counted between rows of the embedded suites.
+"""
 
 import hashlib
 from collections import Counter
@@ -13,7 +17,11 @@ from netgain.data.source import Example
 
 N = 13
 BOILERPLATE = 0.02
-"""A run of words found in more than this share of a set's rows (and in more than 5) is the task's own wording."""
+"""A text or a run of words found in more than this share of a set's rows (and in more than 5) is the task's own
+wording."""
+
+JOINTS = "/-_'\u2019"
+"""Characters that join the parts of one word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +68,13 @@ def _word(word: str) -> int:
 def words(example: Example) -> list[int]:
     """The words of prompt and answer as 64-bit hashes, without case, punctuation and spacing.
 
-    A blind row has its id alone, since it was made to be like all others.
+    What is joined without a blank is one word: a word with its tag, Ann/B-PER, counts once in a run of 13. A blind row
+    has its id alone, since it was made to be like all others.
     """
     if is_blind(example):
         return [_word(example.id)]
     text = " ".join([*(turn.text for turn in example.turns if turn.role != "system"), example.answer])
-    kept = "".join(c if c.isalnum() else " " for c in text.casefold())
+    kept = "".join(c if c.isalnum() else "" if c in JOINTS else " " for c in text.casefold())
     return [_word(word) for word in kept.split()]
 
 
@@ -76,11 +85,13 @@ def _prints(rows: Sequence[Example]) -> _Prints:
     for example in rows:
         hashed = words(example)
         texts.append(hash(tuple(hashed)))
-        found = {hash(tuple(hashed[i : i + N])) for i in range(len(hashed) - N + 1)}
+        runs = 0 if "suite" in example.meta else len(hashed) - N + 1
+        found = {hash(tuple(hashed[i : i + N])) for i in range(runs)}
         ngrams.append(found)
         frequency.update(found)
+    frequency.update(texts)
     limit = max(5.0, BOILERPLATE * len(rows))
-    return _Prints(rows, texts, ngrams, {gram for gram, count in frequency.items() if count > limit})
+    return _Prints(rows, texts, ngrams, {each for each, count in frequency.items() if count > limit})
 
 
 def overlap(**named: Sequence[Example]) -> Overlap:
@@ -89,10 +100,20 @@ def overlap(**named: Sequence[Example]) -> Overlap:
     return Overlap(tuple(_pair(a, b, prints[a], prints[b]) for a, b in combinations(named, 2)))
 
 
+def unshared(rows: Sequence[Example], others: Sequence[Example]) -> list[Example]:
+    """The rows that share neither their whole text nor a run of words with any of the others."""
+    ours, theirs = _prints(rows), _prints(others)
+    common = ours.common | theirs.common
+    texts = set(theirs.texts) - common
+    grams = set().union(*theirs.ngrams) - common if theirs.ngrams else set()
+    found = zip(rows, ours.texts, ours.ngrams, strict=True)
+    return [row for row, text, runs in found if text not in texts and grams.isdisjoint(runs)]
+
+
 def _pair(left: str, right: str, a: _Prints, b: _Prints) -> Pair:
     ids, groups = {row.id for row in a.rows}, {row.group for row in a.rows}
-    texts = set(a.texts)
     common = a.common | b.common
+    texts = set(a.texts) - common
     grams = set().union(*a.ngrams) - common if a.ngrams else set()
     counts = Counter[str]()
     example: str | None = None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from netgain.data.mix import Mixture, balanced, mix
 from netgain.data.order import Order
-from netgain.data.overlap import overlap
+from netgain.data.overlap import overlap, unshared
 from netgain.data.show import facts, report, segments
 from netgain.data.source import Example
 from netgain.data.split import require_disjoint, split
@@ -62,7 +62,8 @@ class Rows:
 
 
 def rows_of(run: Run, folder: Path | None) -> Rows:
-    """The same for every arm that shares data and tasks; no training row is of an evaluation row's group.
+    """The same for every arm that shares data and tasks; no training row is of an evaluation row's group, nor repeats
+    its text or a run of its words.
 
     What is held out is the same for every seed, so that seeds are compared on one dev set and share their teachers;
     which of the other rows a mixture draws is the seed's.
@@ -70,7 +71,10 @@ def rows_of(run: Run, folder: Path | None) -> Rows:
     evaluation = {name: task.examples(folder) for name, task in tasks_of(run.tasks).items()}
     taken = {example.group for found in evaluation.values() for example in found}
     read_rows = {name: read_source(source, folder) for name, source in run.data.sources.items()}
-    free = {name: [row for row in found if row.group not in taken] for name, found in read_rows.items()}
+    measured = [example for found in evaluation.values() for example in found]
+    free = {
+        name: unshared([row for row in found if row.group not in taken], measured) for name, found in read_rows.items()
+    }
     excluded = sum(map(len, read_rows.values())) - sum(map(len, free.values()))
     _, dev = split([row for found in free.values() for row in found], run.data.dev, DEV_SEED)
     held_out = {row.group for row in dev}
@@ -78,8 +82,8 @@ def rows_of(run: Run, folder: Path | None) -> Rows:
     shares = run.data.mixture if run.data.temperature is None else balanced(pools, run.data.temperature)
     repeat = run.data.temperature is not None
     train, mixture = mix(pools, shares, run.data.rows, stream(run.seed, "mixture"), repeat=repeat)
-    for name, measured in evaluation.items():
-        require_disjoint(train=train, dev=dev, **{name: measured})
+    for name, found in evaluation.items():
+        require_disjoint(train=train, dev=dev, **{name: found})
     sources = [name for name, drawn in mixture.drawn.items() for _ in range(drawn)]
     return Rows(train, sources, pools, dev, evaluation, mixture, excluded)
 
