@@ -285,9 +285,13 @@ class OptimSpec(Frozen):
 
 
 class DevSpec(Frozen):
-    """When the dev loss is measured, and when it stops the run. Without `every`, best is final."""
+    """When the dev loss is measured, and when it stops the run. Without `every`, best is final.
+
+    `best`: whether the checkpoint of the lowest dev loss is measured on every task, beside the final one.
+    """
 
     every: PositiveInt | None = None
+    best: bool = True
     patience: PositiveInt | None = None
     min_delta: float = Field(default=0.0, ge=0)
 
