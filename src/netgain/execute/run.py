@@ -376,7 +376,7 @@ def dev_views(run: Run, prepared: Prepared, lm: LM) -> Iterator[View]:
 def _checkpoints(job: Job, adapter: Adapter, arm: Arm, steps: int) -> Checkpoints:
     """What is measured, and how to get there: the final tensors first, since they are in place."""
     found: dict[str, Callable[[], None]] = {"final": lambda: None}
-    if job.run.dev.every is not None:
+    if job.run.dev.every is not None and job.run.dev.best:
         final_is_best = arm.best.step == steps
         best = partial(adapter.load, job.folder.path / "adapter-best")
         found["best"] = (lambda: None) if final_is_best else best
