@@ -201,7 +201,7 @@ def _checkpoints(run: Run) -> Iterator[str]:
     """What a run is measured at: best by dev loss, retained by a stop rule, and shares of the final adapter."""
     yield "final"
     if run.method.learns:
-        yield from ("best",) if run.dev.every else ()
+        yield from ("best",) if run.dev.every and run.dev.best else ()
         yield from ("retained",) if run.stop is not None else ()
         yield from (f"final@{share:g}" for share in run.adapter_scales)
 
