@@ -207,3 +207,5 @@ def _never_compared(contrast: Contrast, index: int, arms: list[Any]) -> Iterator
     for arm, _ in resolve(contrast, arms, index):
         if contrast.checkpoint == "best" and arm.run.method.learns and arm.run.dev.every is None:
             yield f'contrast {index + 1}: "best" of {arm.name} is its final checkpoint, since dev.every is not set'
+        if contrast.checkpoint == "best" and arm.run.method.learns and not arm.run.dev.best:
+            yield f'contrast {index + 1}: "best" of {arm.name} is never measured, since dev.best is false'
