@@ -80,7 +80,7 @@ class _Reader:
 
     def __init__(self, source: RowSource, names: Mapping[str, Sequence[str]]) -> None:
         self.source = source
-        self.prompt = Pattern(source.prompt, bare_is_field=True) if source.prompt is not None else None
+        self.prompt = Pattern(source.prompt, bare_is_field=True) if source.prompt else None
         self.answer = Pattern(source.answer, bare_is_field=True) if source.answer is not None else None
         self.system = Pattern(source.system, bare_is_field=False) if source.system is not None else None
         declared = names.get(self.answer.only_field or "", ()) if self.answer else ()
@@ -92,15 +92,17 @@ class _Reader:
         source = self.source
         if source.messages is not None:
             turns, answer = _conversation(row, source.messages)
+        elif self.prompt is None:
+            assert self.answer is not None
+            turns, answer = (), self._label(row, self.answer.fill(row))
         else:
-            assert self.prompt is not None
             assert self.answer is not None
             turns, answer = (Turn("user", self.prompt.fill(row)),), self._label(row, self.answer.fill(row))
         if self.system is not None:
-            if turns[0].role == "system":
+            if turns and turns[0].role == "system":
                 raise UserError(f"{row.where}: the conversation has a system turn of its own; leave `system` out.")
             turns = (Turn("system", self.system.fill(row)), *turns)
-        asked = [turn.text for turn in turns if turn.role != "system"]
+        asked = [turn.text for turn in turns if turn.role != "system"] or [answer]
         group = written(lookup(row, source.group)) if source.group is not None else " ".join(asked).casefold()
         name = digest(*(f"{turn.role}:{turn.text}" for turn in turns), answer)
         return Example(
