@@ -81,7 +81,8 @@ class RowSource(Frozen):
     """What every table of rows shares: templates over its fields.
 
     `prompt` and `answer` are templates ("Review: {sentence}\\nSentiment:") or, without braces, field names.
-    `messages` names a field that holds a chat instead. `labels` maps raw values to the words to be learned.
+    An empty prompt makes documents: general text, behind nothing. `messages` names a field that holds a chat instead.
+    `labels` maps raw values to the words to be learned.
     """
 
     prompt: str | None = None
