@@ -95,12 +95,15 @@ class Study(Frozen):
                 f'{self.name} has no scale "{scale}".{did_you_mean(scale, set(self.scales))} Its scales: {known}.'
             )
         raw = self.model_dump(exclude={"scales", *self._generated()})
+        measured = {task for name, frontier in self.frontiers.items() for task in frontier.tasks(name)}
+        raw["base"]["tasks"] = {name: task for name, task in raw["base"]["tasks"].items() if name not in measured}
         for path, value in self.scales[scale].items():
             try:
                 raw = override(raw, path, value)
             except SpecError as error:
                 raise SpecError(str(error), "scales", scale, path) from None
         raw["vary"] = {axis: _without_null(values) for axis, values in raw.get("vary", {}).items()}
+        raw["frontiers"] = _without_null(raw["frontiers"])
         return Study.model_validate({**raw, "folder": self.folder, "scale": scale})
 
     def to_dict(self) -> dict[str, Any]:
@@ -135,7 +138,7 @@ class Planned:
 
 
 def _without_null(values: Any) -> Any:
-    """The points of an axis but those that a scale sets to null."""
+    """The points of an axis, or the frontiers, but those that a scale sets to null."""
     return {label: v for label, v in values.items() if v is not None} if isinstance(values, dict) else values
 
 
