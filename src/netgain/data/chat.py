@@ -196,21 +196,6 @@ class Template:
         kept = ids[: len(ids) - excess]
         return Encoded(example.id, kept, [False] + [True] * (len(kept) - 1), truncated=excess)
 
-    def _document(self, example: Example, max_len: int, truncate: Truncate) -> Encoded:
-        """A plain text behind the one token that begins a text, as it is measured; too long a text loses its end."""
-        first = self.tok.bos_token_id if self.tok.bos_token_id is not None else self._eos
-        if not isinstance(first, int):
-            raise UserError(f"{self._name}: its tokenizer has no token that begins a text.")
-        ids: list[int] = [first, *self.tok.encode(example.answer, add_special_tokens=False)]
-        excess = max(len(ids) - max_len, 0)
-        if excess and truncate == "error":
-            raise UserError(
-                f'row "{example.id}" takes {len(ids)} tokens and data.max_len is {max_len}; raise max_len, or set '
-                "data.truncate to left or drop (either cuts the end of a document)."
-            )
-        kept = ids[: len(ids) - excess]
-        return Encoded(example.id, kept, [False] + [True] * (len(kept) - 1), truncated=excess)
-
     def _lead(self, answer: list[int]) -> int:
         """How many ids an answer has before its first visible character; a blank joined to a word is part of it."""
         lead = 0
