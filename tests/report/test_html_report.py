@@ -12,8 +12,9 @@ import pytest
 from drawn import fill, payload, study
 
 from netgain.ledger.store import Ledger
+from netgain.report.figures import standalone
 from netgain.report.html.charts import ForestRow, Range, forest
-from netgain.report.html.page import Price, render, sections, standalone
+from netgain.report.html.page import Price, render, sections
 from netgain.report.paper import write_all
 from netgain.report.study import build
 from netgain.report.verify import parse
@@ -158,7 +159,7 @@ def test_every_form_is_written_from_the_ledger_alone(tmp_path: Path) -> None:
     path = write_all(build(asked, ledger), ledger, tmp_path / "out", tmp_path / "figures", None)
     names = {file.name for file in path.parent.iterdir()}
     assert names == {"report.html", "report.md", "report.json", "tables.tex", "frame.parquet"}
-    for file in (tmp_path / "figures").iterdir():
+    for file in (tmp_path / "figures").glob("*.svg"):
         assert ElementTree.parse(file).getroot().tag == "{http://www.w3.org/2000/svg}svg"
 
 

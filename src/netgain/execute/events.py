@@ -5,6 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
+from netgain.ledger.store import RunFolder
+
 Kind = Literal["load", "train", "measure", "done", "failed", "elsewhere"]
 
 TRAIN_SHARE = 0.8
@@ -25,6 +27,22 @@ class Event:
 
 
 Emit = Callable[[Event], None]
+
+
+class Logged:
+    """Passes events on, and notes in the run's log whenever it begins to do something else."""
+
+    def __init__(self, folder: RunFolder, emit: Emit) -> None:
+        self.folder = folder
+        self.emit = emit
+        self.said = ""
+
+    def __call__(self, event: Event) -> None:
+        words = "training" if event.kind == "train" else event.text or event.kind
+        if words != self.said:
+            self.folder.note(words)
+            self.said = words
+        self.emit(event)
 
 
 @dataclass

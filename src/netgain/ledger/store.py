@@ -10,6 +10,7 @@ import fcntl
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +29,8 @@ FORMAT = 1
 ADAPTERS = ("adapter", "adapter-best", "adapter-retained")
 RECORDED = ("spec.json", "env.json", "data.json", "metrics.jsonl", "items.parquet", *ADAPTERS)
 TRANSIENT = ("checkpoint", "parts", "failure.json")
+LOG = "log.txt"
+"""What happened to a run and when, for people: no evidence, so not sealed."""
 
 
 class Corrupt(UserError):
@@ -105,6 +108,15 @@ class RunFolder:
         try:
             with path.open("a", encoding="utf-8") as out:
                 out.write("".join(json.dumps(row, allow_nan=False) + "\n" for row in rows))
+        except OSError as error:
+            raise storage_error(path, error) from error
+
+    def note(self, words: str) -> None:
+        """Add a line with the time of day to the run's log."""
+        path = self.path / LOG
+        try:
+            with path.open("a", encoding="utf-8") as out:
+                out.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S')} {' '.join(words.split())}\n")
         except OSError as error:
             raise storage_error(path, error) from error
 

@@ -1,6 +1,6 @@
-"""What goes into papers and notebooks: LaTeX tables, the item rows as one Parquet file, every chart as SVG."""
+"""What goes into papers and notebooks: LaTeX tables, the item rows as one Parquet file, every chart as a file."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -8,8 +8,9 @@ import pyarrow.parquet as pq
 
 from netgain.ledger.files import write_bytes
 from netgain.ledger.store import Ledger
+from netgain.report.figures import write_figures
 from netgain.report.frame import Frame
-from netgain.report.html.page import Draw, Price, render, standalone
+from netgain.report.html.page import Price, render
 from netgain.report.study import Report
 from netgain.report.words import interval, word_of
 
@@ -29,14 +30,6 @@ def write_all(report: Report, ledger: Ledger, folder: Path, figures: Path | None
     if figures is not None:
         write_figures(made.figures, figures)
     return folder / "report.html"
-
-
-def write_figures(figures: Mapping[str, Draw], folder: Path) -> list[Path]:
-    """One SVG file a chart, with its style inside."""
-    paths = [folder / f"{name}.svg" for name in figures]
-    for path, draw in zip(paths, figures.values(), strict=True):
-        write_bytes(path, standalone(draw).encode())
-    return paths
 
 
 def write_tables(report: Report, path: Path) -> Path:

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from netgain.errors import UserError
 from netgain.ledger.store import Corrupt, Ledger
 from netgain.report.html.markup import VOID
-from netgain.report.html.page import FORMAT, Price, read_json, render
+from netgain.report.html.page import FORMAT, Price, maker, read_json, render
 from netgain.report.study import build
 from netgain.spec.run import SpecError
 from netgain.spec.study import Study
@@ -41,6 +41,15 @@ class Verified:
     ledger: str
     compared: int
     problems: tuple[Problem, ...]
+    other: str = ""
+    """That another netgain wrote the page, where one did: the first thing to know about any difference."""
+
+    def lines(self) -> Iterator[str]:
+        """What to print: whose page it is when that is not this netgain, what does not hold, and how much that is."""
+        if self.other:
+            yield self.other
+        yield from (problem.sentence() for problem in self.problems)
+        yield self.sentence()
 
     def sentence(self) -> str:
         if not self.problems:
@@ -52,6 +61,7 @@ class Verified:
             "report": str(self.path),
             "ledger": self.ledger,
             "compared": self.compared,
+            "other_netgain": self.other or None,
             "problems": [{"id": p.identity, "report": p.report, "ledger": p.ledger} for p in self.problems],
         }
 
@@ -131,12 +141,30 @@ def verify(path: Path, ledger: Path | None = None) -> Verified:
     except (UserError, ValueError) as error:
         raise UserError(f"{path}: {error}") from None
     if not isinstance(meta, dict) or meta.get("format") != FORMAT:
-        raise UserError(f"{path}: not written in format {FORMAT}, which this netgain reads: report again.")
+        raise UserError(
+            f"{path}: written by another netgain, in a format that is not {FORMAT}, which this one reads: report again."
+        )
     root = Ledger(ledger or _place(path, str(meta.get("ledger"))))
     study, other = _study(path, meta, root)
     fresh, damaged = _again(study, meta, root)
     problems = [*other, *damaged, *_compared(html, fresh)]
-    return Verified(path, str(root.root), len(parse(fresh).bound), tuple(problems))
+    return Verified(path, str(root.root), len(parse(fresh).bound), tuple(problems), _other(path, meta))
+
+
+def _other(path: Path, meta: dict[str, Any]) -> str:
+    """The sentence about a page that another netgain wrote; nothing for one of this netgain."""
+    wrote = meta.get("maker")
+    if wrote == maker():
+        return ""
+    here = f"{maker()['netgain']} (build {maker()['build']})"
+    known = isinstance(wrote, dict) and {"netgain", "build"} <= wrote.keys()
+    whose = (
+        f"netgain {wrote['netgain']} (build {wrote['build']})" if known else "an older netgain, which left no version"
+    )
+    return (
+        f"{path}: written by {whose}; this is netgain {here}. Where the two say or draw something differently, what "
+        "follows names it too: report again, or verify with the netgain that wrote the page."
+    )
 
 
 def _place(path: Path, recorded: str) -> Path:

@@ -1,7 +1,7 @@
 """The item explorer's data: every answer of a tuned run beside the base's, or a stated sample when there are many."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from netgain.ledger.items import higher_is_better
+from netgain.ledger.prompts import read
 from netgain.report.frame import UNTUNED, Frame, Member
 from netgain.report.html.markup import visible
 
@@ -17,8 +18,13 @@ BUDGET = 1_500_000
 """Bytes of answers that one file carries; the page stays under 3 MB however large the ledger is."""
 LONGEST = 600
 """Characters of one answer; longer ones are cut, and say how long they were."""
+QUESTION = 900
+"""Characters of one prompt, of which the end matters most: that is where the question stands."""
 CHANGED_SHARE = 0.7
 """Of the budget, at most this much goes to answers that changed, so that the unchanged are seen too."""
+
+NAME = 120
+"""Characters of an item's name."""
 
 SAME_RIGHT, SAME_WRONG, LOST, GAINED, WORSE, BETTER, EQUAL, MISSING = range(8)
 VERDICTS = (
@@ -45,7 +51,8 @@ class Pair:
 def payload(frame: Frame, asked: Sequence[tuple[str, str, str, str]], budget: int = BUDGET) -> dict[str, Any]:
     """The compact JSON of the explorer; `asked` holds (arm, versus, task, metric)."""
     pairs = list(_pairs(frame, asked))
-    chosen = _chosen(pairs, budget)
+    prompts = _prompts(frame, pairs)
+    chosen = _chosen(pairs, prompts, budget)
     counts = [np.bincount(pair.verdict, minlength=len(VERDICTS)).tolist() for pair in pairs]
     rows = [_row(index, pairs[index], at) for index, at in chosen]
     return {
@@ -57,6 +64,7 @@ def payload(frame: Frame, asked: Sequence[tuple[str, str, str, str]], budget: in
         "total": int(sum(len(pair.verdict) for pair in pairs)),
         "changed": int(sum(np.isin(pair.verdict, CHANGED).sum() for pair in pairs)),
         "rows": rows,
+        "prompts": _shown(pairs, prompts, chosen),
         "shown_changed": sum(row[2] in CHANGED for row in rows),
     }
 
@@ -108,7 +116,39 @@ def _verdicts(new: NDArray[np.float64], old: NDArray[np.float64], binary: bool, 
     return np.where(np.isnan(new) | np.isnan(old), MISSING, found).astype(np.int8)
 
 
-def _chosen(pairs: Sequence[Pair], budget: int) -> list[tuple[int, int]]:
+def _prompts(frame: Frame, pairs: Sequence[Pair]) -> dict[str, dict[str, str]]:
+    """task -> item -> what was asked, cut; without the tasks of runs that an older netgain made."""
+    found: dict[str, dict[str, str]] = {}
+    for pair in pairs:
+        for member in frame.members[pair.arm][:1]:
+            digest = (member.record.get("prompts") or {}).get(pair.task)
+            if digest is not None and pair.task not in found:
+                found[pair.task] = {item: _ending(text) for item, text in read(frame.ledger, digest).items()}
+    return found
+
+
+def _shown(
+    pairs: Sequence[Pair], prompts: Mapping[str, Mapping[str, str]], chosen: Sequence[tuple[int, int]]
+) -> dict[str, dict[str, str]]:
+    """The prompts of the rows that the page carries, each once, under the name that the row gives its item."""
+    found: dict[str, dict[str, str]] = {}
+    for index, at in chosen:
+        task, item = pairs[index].task, pairs[index].tuned["item"][at].as_py()
+        text = prompts.get(task, {}).get(item)
+        if text is not None:
+            found.setdefault(task, {})[_cut(item, NAME)] = text
+    return found
+
+
+def _ending(text: str) -> str:
+    """The text without its middle when it is long."""
+    if len(text) <= QUESTION:
+        return visible(text)
+    head = QUESTION // 3
+    return f"{visible(text[:head])} … ({len(text):,} characters) … {visible(text[head - QUESTION :])}"
+
+
+def _chosen(pairs: Sequence[Pair], prompts: Mapping[str, Mapping[str, str]], budget: int) -> list[tuple[int, int]]:
     """(pair, row) to show, in the order of the ledger: changed answers first, then a keyed draw of the others."""
     changed: list[tuple[str, int, int]] = []
     others: list[tuple[str, int, int]] = []
@@ -119,12 +159,16 @@ def _chosen(pairs: Sequence[Pair], budget: int) -> list[tuple[int, int]]:
             (changed if is_changed[at] else others).append((key, index, at))
     kept: list[tuple[int, int]] = []
     spent = 0
+    asked: set[tuple[str, str]] = set()
     for group, limit in ((sorted(changed), CHANGED_SHARE * budget), (sorted(others), budget)):
         for _, index, at in group:
-            cost = _cost(pairs[index], at)
+            name = pairs[index].task, pairs[index].tuned["item"][at].as_py()
+            question = "" if name in asked else prompts.get(name[0], {}).get(name[1], "")
+            cost = _cost(pairs[index], at) + (len(question.encode()) + len(name[1]) + 8 if question else 0)
             if spent + cost > limit:
                 break
             spent += cost
+            asked.add(name)
             kept.append((index, at))
     return sorted(kept)
 
@@ -139,7 +183,7 @@ def _cost(pair: Pair, at: int) -> int:
 def _row(index: int, pair: Pair, at: int) -> list[Any]:
     return [
         index,
-        _cut(pair.tuned["item"][at].as_py(), 120),
+        _cut(pair.tuned["item"][at].as_py(), NAME),
         int(pair.verdict[at]),
         _cut(pair.tuned["label"][at].as_py()),
         _answer(pair.base, at),

@@ -5,13 +5,14 @@ import hashlib
 import importlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
 
+from netgain import __version__
 from netgain.errors import UserError
 from netgain.ledger.store import Ledger
 from netgain.report.frame import Frame
@@ -175,11 +176,26 @@ def render(report: Report, ledger: Ledger, price: Price | None = None) -> Render
     kept = [(each, blocks) for each, blocks in written if blocks]
     body = [element("section", element("h2", s.title), blocks, id=s.name) for s, blocks in kept]
     links = [element("li", element("a", s.title, href=f"#{s.name}")) for s, _ in kept]
-    meta = {"format": FORMAT, "study": report.study.to_dict(), "scale": report.study.scale, "ledger": report.ledger}
+    meta = {
+        "format": FORMAT,
+        "maker": maker(),
+        "study": report.study.to_dict(),
+        "scale": report.study.scale,
+        "ledger": report.ledger,
+    }
     if price is not None:
         meta["price"] = tree(price)
     blobs = {"report": meta, "basis": {k: _short(b) for k, b in page.bases.items()}, **page.data}
     return Rendered(_document(report, links, body, blobs), page.figures)
+
+
+@cache
+def maker() -> dict[str, str]:
+    """Which netgain writes: its version, and a digest of the code that decides what a page says."""
+    package = Path(str(files("netgain")))
+    sources = [file for room in ("stats", "audit", "report") for file in sorted((package / room).rglob("*"))]
+    text = "".join(file.read_text(encoding="utf-8") for file in sources if file.suffix in (".py", ".js", ".css"))
+    return {"netgain": __version__, "build": hashlib.sha256(text.encode()).hexdigest()[:12]}
 
 
 def _document(report: Report, links: Sequence[Markup], body: Sequence[Markup], blobs: dict[str, Any]) -> str:
@@ -219,13 +235,6 @@ def _document(report: Report, links: Sequence[Markup], body: Sequence[Markup], b
 def asset(name: str) -> str:
     """A file of the template folder."""
     return files("netgain.report.html").joinpath("template", name).read_text(encoding="utf-8")
-
-
-def standalone(draw: Draw, width: float = WIDE) -> str:
-    """One figure as a file of its own, with the chart's style inside, light or dark as the reader prefers."""
-    drawn = str(draw(width))
-    start = drawn.index(">") + 1
-    return f"{drawn[:start]}<style>{asset('chart.css')}</style>{drawn[start:]}\n"
 
 
 def _hash(text: str) -> str:

@@ -20,7 +20,7 @@ def section(page: Page) -> Iterator[Markup]:
     runs = {arm: found for arm, found in page.metrics.items() if found}
     if not runs:
         return
-    panels = [Panel(arm, list(_series(found))) for arm, found in list(runs.items())[:PANELS]]
+    panels = [Panel(arm, list(series(found))) for arm, found in list(runs.items())[:PANELS]]
     grid = Grid("optimiser step", "loss", panels)
     seeds = sum(len(found) for found in runs.values())
     shown = "" if len(runs) <= PANELS else f" The first {PANELS} of {len(runs)} arms."
@@ -39,7 +39,7 @@ def thinned(points: Sequence[tuple[float, float]], most: int = POINTS) -> list[t
     return kept if not points or kept[-1] == points[-1] else [*kept, points[-1]]
 
 
-def _series(found: Sequence[tuple[int | None, list[dict[str, Any]]]]) -> Iterator[Series]:
+def series(found: Sequence[tuple[int | None, list[dict[str, Any]]]]) -> Iterator[Series]:
     for _, rows in found:
         steps = [(float(r["step"]), float(r["loss"])) for r in rows if not r.get("event") and r.get("loss") is not None]
         if steps:

@@ -79,6 +79,7 @@
     made.append(make("h4", title + ": " + number(value)), said);
     return made;
   };
+  const asked = (row) => ((items.prompts || {})[items.pairs[row[0]].task] || {})[row[1]] || "";
   const card = (row) => {
     const pair = items.pairs[row[0]];
     const made = make("article");
@@ -87,6 +88,12 @@
     const seed = pair.seed === null || pair.seed === undefined ? "" : ", seed " + pair.seed;
     head.append(pair.task + "/" + pair.metric + ", " + row[1] + seed);
     made.append(head);
+    const question = asked(row);
+    if (question) {
+      const said = make("p", question, "said asked");
+      said.dir = "auto";
+      made.append(said);
+    }
     if (row[3]) made.append(make("p", "right answer: " + row[3], "gold"));
     const sides = make("div", undefined, "sides");
     sides.append(side(pair.versus, row[6], row[4]), side(pair.arm, row[7], row[5]));
@@ -123,7 +130,7 @@
       if (task && pair.task !== task) return false;
       if (arm && pair.arm !== arm) return false;
       if (verdict >= 0 && row[2] !== verdict) return false;
-      return !wanted || (row[1] + "\n" + row[3] + "\n" + row[4] + "\n" + row[5]).toLowerCase().includes(wanted);
+      return !wanted || (row[1] + "\n" + row[3] + "\n" + row[4] + "\n" + row[5] + "\n" + asked(row)).toLowerCase().includes(wanted);
     });
     start = 0;
     draw();

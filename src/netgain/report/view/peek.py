@@ -1,0 +1,117 @@
+"""Verdicts before the end: intervals that hold together over every look, marked as looks.
+
+Evidence on a contrast changes when a seed finishes on both sides, so a study of S seeds allows S looks at it. Each look
+takes the level 1 - 0.05 / S; whatever the looks share (the same items, earlier seeds), the chance that any of the S
+intervals misses is at most 0.05 (Bonferroni), however often the page is opened and whenever the study is stopped.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from netgain.errors import UserError
+from netgain.ledger.items import higher_is_better
+from netgain.report.frame import Frame, Matrix
+from netgain.spec.study import Contrast, Study, expand, resolve
+from netgain.stats.result import Estimate, Pivot, Scale
+from netgain.stats.retention import benefit, retention
+from netgain.stats.verdict import contrast
+
+ALPHA = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Peek:
+    """One declared contrast on the seeds that are finished; signed so that + is better."""
+
+    arm: str
+    versus: str
+    task: str
+    metric: str
+    margin: float | None
+    seeds: int
+    looks: int
+    word: str
+    estimate: float
+    low: float
+    high: float
+    level: float
+    """Of this look alone; all looks together hold at 95 %."""
+    scale: Scale
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class Nothing:
+    """A declared contrast about which there is nothing to say yet, and why."""
+
+    arm: str
+    versus: str
+    task: str
+    metric: str
+    why: str
+
+
+def peeks(study: Study, frame: Frame) -> Iterator[Peek | Nothing]:
+    """Every declared contrast, on what is finished."""
+    arms = expand(study)
+    for i, asked in enumerate(study.contrasts):
+        for arm, versus in resolve(asked, arms, i):
+            names = (arm.name, versus.name, asked.task, asked.metric)
+            try:
+                yield _peek(study, frame, asked, arm.name, versus.name)
+            except UserError as error:
+                yield Nothing(*names, str(error))
+
+
+def _peek(study: Study, frame: Frame, asked: Contrast, arm: str, versus: str) -> Peek | Nothing:
+    tuned = frame.matrix(arm, asked.task, asked.metric, asked.checkpoint)
+    base = frame.matrix(versus, asked.task, asked.metric, asked.checkpoint)
+    names = (arm, versus, asked.task, asked.metric)
+    if tuned is None or base is None:
+        return Nothing(*names, f"no finished run of {arm if tuned is None else versus} yet")
+    pair = shared(tuned, base)
+    if pair is None:
+        return Nothing(*names, "no seed is finished on both sides yet")
+    left, right, seeds = pair
+    if tuned.items != base.items:
+        return Nothing(*names, "measured on different items")
+    looks = max(len(study.seeds), 1)
+    found = contrast(
+        left,
+        right,
+        item_weights=tuned.weights,
+        clusters=tuned.clusters,
+        binary=asked.metric in (frame.card(arm, asked.task) or {}).get("binary", ()),
+        higher_is_better=higher_is_better(asked.metric),
+        level=1 - ALPHA / looks,
+    )
+    if not found.n:
+        return Nothing(*names, "no item has a value on both sides")
+    signed, word = worded(found.answer, higher_is_better(asked.metric), asked.retain, looks)
+    ends = signed.low, signed.high
+    return Peek(
+        *names, asked.retain, seeds, looks, word, signed.estimate, *ends, signed.level, found.answer.scale, found.n
+    )
+
+
+def shared(tuned: Matrix, base: Matrix) -> tuple[np.ndarray, np.ndarray, int] | None:
+    """Both sides on the seeds that both have, and how many; a side without seeds stands beside all of the other's."""
+    if None in tuned.seeds or None in base.seeds:
+        return tuned.values, base.values, max(len(tuned.seeds), len(base.seeds))
+    both = [seed for seed in tuned.seeds if seed in base.seeds]
+    if not both:
+        return None
+    left = [tuned.seeds.index(seed) for seed in both]
+    right = [base.seeds.index(seed) for seed in both]
+    return tuned.values[left], base.values[right], len(both)
+
+
+def worded(answer: Pivot, higher: bool, margin: float | None, looks: int) -> tuple[Estimate, str]:
+    """The interval of this look in the direction that is better, and its word; retention is asked one-sidedly."""
+    if margin is None:
+        signed = benefit(answer, higher)
+        return signed, "gain" if signed.low > 0 else "loss" if signed.high < 0 else "cannot tell"
+    kept = retention(answer, margin, higher_is_better=higher, alpha=ALPHA / looks)
+    return benefit(answer.at(kept.level), higher), kept.word
