@@ -2,7 +2,7 @@
 
 import json
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -56,14 +56,19 @@ def data() -> dict[str, Any]:
     }
 
 
-def adapter(zero: bool) -> bytes:
-    """A safetensors file with one lora_A and one lora_B."""
+def lora(zero: bool) -> dict[str, tuple[float, float]]:
+    """One lora_A and one lora_B."""
+    return {"q.lora_A.weight": (0.5, 0.25), "q.lora_B.weight": (0.0, 0.0 if zero else 0.1)}
+
+
+def adapter(tensors: Mapping[str, tuple[float, float]]) -> bytes:
+    """A safetensors file of tensors of two numbers."""
     header = {
-        "q.lora_A.weight": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]},
-        "q.lora_B.weight": {"dtype": "F32", "shape": [2], "data_offsets": [8, 16]},
+        name: {"dtype": "F32", "shape": [2], "data_offsets": [8 * i, 8 * i + 8]} for i, name in enumerate(tensors)
     }
     text = json.dumps(header).encode()
-    return struct.pack("<Q", len(text)) + text + struct.pack("<4f", 0.5, 0.25, 0.0, 0.0 if zero else 0.1)
+    numbers = [number for pair in tensors.values() for number in pair]
+    return struct.pack("<Q", len(text)) + text + struct.pack(f"<{len(numbers)}f", *numbers)
 
 
 def make(
@@ -77,6 +82,9 @@ def make(
     summary: dict[str, Any] | None = None,
     steps: int = 40,
     zero: bool = False,
+    tensors: Mapping[str, tuple[float, float]] | None = None,
+    record: Mapping[str, Any] | None = None,
+    spec: Mapping[str, Any] | None = None,
     failed: bool = False,
     study: dict[str, Any] | None = None,
 ) -> Path:
@@ -87,18 +95,20 @@ def make(
     for arm, seed, points in runs:
         sig = f"{arm}{seed}".replace("=", "")
         run = ledger.run(sig)
-        run.start({"run": {"optim": {"steps": 40}}}, {})
+        run.start({"run": {"optim": {"steps": 40}, **(spec or {})}}, {})
         if failed and arm == arms[-1] and seed == seeds[-1]:
             run.fail("the loss is not finite")
         else:
-            _fill(run, arm, seed, points, spoil, metrics, summary, steps, zero)
+            _fill(run, arm, seed, points, spoil, metrics, summary, tensors or lora(zero))
+            taken = {"steps": steps if arm != "base" else 0, "stopped_early": False}
+            run.finish({**taken, **(record if record and arm != "base" else {})})
         entries.append({"arm": arm, "seed": seed, "sig": sig})
     ledger.write_study("demo", {"runs": entries, **({"study": study} if study else {})})
     return root
 
 
 def _fill(run: Any, arm: str, seed: int, points: Sequence[str], spoil: Spoil | None, metrics: Any, summary: Any,
-          steps: int, zero: bool) -> None:  # fmt: skip
+          tensors: Mapping[str, tuple[float, float]]) -> None:  # fmt: skip
     for point in points:
         rows = items(arm, seed, point)
         kept = [spoil(arm, seed, item) for item in rows] if spoil else rows
@@ -108,8 +118,7 @@ def _fill(run: Any, arm: str, seed: int, points: Sequence[str], spoil: Spoil | N
         run.append_metrics(losses() if metrics is None else metrics)
         run.write("data.json", summary or data())
         (run.path / "adapter").mkdir()
-        (run.path / "adapter" / "adapter_model.safetensors").write_bytes(adapter(zero))
-    run.finish({"steps": steps if arm != "base" else 0, "stopped_early": False})
+        (run.path / "adapter" / "adapter_model.safetensors").write_bytes(adapter(tensors))
 
 
 def only(arm: str, **change: Any) -> Spoil:

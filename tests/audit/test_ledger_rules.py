@@ -81,6 +81,17 @@ def rising() -> list[dict[str, Any]]:
     return [{**row, "loss": 0.5 + (row["step"] / 10) ** 2} for row in losses()]
 
 
+BOTH_ZERO = {"a.down": (0.0, 0.0), "a.down_bias": (0.0, 0.0), "a.up": (0.0, 0.0), "a.up_bias": (0.5, 0.25)}
+SEEN = {"rows": 400, "prompts": 390, "exchanged": 8, "moved": 0.2}
+
+
+def probed(clipped: float) -> list[dict[str, Any]]:
+    """Two terms whose weighted gradients, 3 and 4 long and at right angles, sum to 5; clipping saw another norm."""
+    terms = {"ce": {"raw": 1.0, "weight": 1.0, "grad_norm": 3.0, "grad_share": 0.4, "grad_cosine": 0.6}}
+    terms["kl"] = {"raw": 0.1, "weight": 0.5, "grad_norm": 8.0, "grad_share": 0.6, "grad_cosine": 0.8}
+    return [{**row, "terms": terms, "grad_norm": clipped} for row in losses()]
+
+
 GRID = ("weight=0", "weight=0.1", "weight=0.2", "weight=0.3", "weight=0.4", "weight=0.5")
 
 
@@ -130,6 +141,9 @@ SILENT: dict[str, Maker] = {
     "TeacherBelowStudent": lambda at: make(at, weak("kl"), arms=("teacher", "kl")),
     "ServedModelDiffers": lambda at: make(at, the_same_everywhere, arms=("kl", "kl-merged")),
     "ScoreMapOfItems": lambda at: make(at, mapped(fold=False)),
+    "DeadTensors": lambda at: make(at, tensors={**BOTH_ZERO, "a.up": (0.5, 0.25), "a.down": (0.1, 0.0)}),
+    "ClipsSomethingElse": lambda at: make(at, metrics=probed(clipped=5.0)),
+    "InputNotInContext": lambda at: make(at, record={"reach": SEEN}),
 }
 """The same ledgers with the defect taken out."""
 
@@ -162,6 +176,9 @@ FIRES: dict[str, Maker] = {
     "TermNeverActive": lambda at: make(at, metrics=silent_term()),
     "Diverged": lambda at: make(at, metrics=rising()),
     "ZeroUpdate": lambda at: make(at, zero=True),
+    "DeadTensors": lambda at: make(at, tensors=BOTH_ZERO),
+    "ClipsSomethingElse": lambda at: make(at, metrics=probed(clipped=0.3)),
+    "InputNotInContext": lambda at: make(at, record={"reach": {**SEEN, "moved": 0.0}}),
     "DeadSeed": lambda at: make(at, dead),
 }
 
@@ -264,3 +281,11 @@ def test_a_run_that_took_fewer_steps_than_planned_is_named(tmp_path: Path) -> No
 
 def test_labels_of_the_builder_differ() -> None:
     assert {item.label for item in items("kl", 1, "final")} == set(LABELS)
+
+
+def test_one_prompt_for_all_rows_is_an_input_that_is_not_there(tmp_path: Path) -> None:
+    blank = {"rows": 400, "prompts": 1, "exchanged": 0, "moved": None}
+    found = of(run([make(tmp_path / "blank", record={"reach": blank})]), "NG705")
+    assert found[0] == "kl, seed 1: all 400 training rows have one and the same prompt."
+    control = {"tasks": {"qa": {"kind": "choice", "blind": True}}}
+    assert of(run([make(tmp_path / "control", record={"reach": blank}, spec=control)]), "NG705") == []

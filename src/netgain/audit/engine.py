@@ -120,7 +120,8 @@ def _database(path: Path, roles: Mapping[str, str] | None = None) -> "duckdb.Duc
     db.register("_scores", found.scores)
     db.execute("CREATE VIEW items AS SELECT NULL::VARCHAR AS study, * FROM _rows")
     db.execute(
-        "CREATE VIEW metrics AS SELECT run, step, max(value) AS loss, NULL::VARCHAR AS event FROM _scores "
+        "CREATE VIEW metrics AS SELECT run, step, max(value) AS loss, NULL::DOUBLE AS grad_norm, "
+        "NULL::VARCHAR AS event FROM _scores "
         "WHERE metric = 'loss' AND step IS NOT NULL GROUP BY run, step"
     )
     for table in NOT_THERE:

@@ -15,6 +15,9 @@ from netgain.audit.rules_leakage import SharedProblems
 from netgain.audit.rules_objective import NeverActive
 from netgain.audit.rules_plan import PlannedIsNotActual
 
+UNMOVED = 1e-6
+"""Differences of probabilities that rounding alone makes."""
+
 
 class _RunRule(LedgerRule):
     def names(self) -> dict[str, tuple[str, tuple[str, ...]]]:
@@ -234,6 +237,115 @@ def zero_matrices(file: Path) -> tuple[int, int]:
             data.seek(8 + size + start)
             zero += not any(data.read(end - start))
     return len(names), zero
+
+
+class DeadTensors(LedgerRule):
+    """Tensors of an adapter that training left at exactly zero."""
+
+    code = "NG607"
+    title = "Part of the adapter never learned"
+    severity = Severity.ERROR
+    fix = (
+        "Let only one side of a product begin at zero: with both at zero neither has a gradient; and look for parts "
+        "that no row ever reaches."
+    )
+
+    def check(self) -> Iterator[Finding]:
+        """More than a third of the saved tensors of an adapter are zero in every number."""
+        rows = self.db.execute(
+            "SELECT DISTINCT ON (run) arm, seed, folder, record->>'steps' FROM runs WHERE state = 'done' "
+            "ORDER BY run, arm"
+        ).fetchall()
+        for arm, seed, folder, steps in rows:
+            file = Path(folder, "adapter", "adapter_model.safetensors")
+            if not file.exists() or not int(steps or 0):
+                continue
+            tensors, dead = zero_tensors(file)
+            if len(dead) > tensors / 3 and not all("lora_B" in name for name in dead):
+                yield self.finding(
+                    f"{arm}, seed {seed}: {len(dead)} of {tensors} trained tensors are exactly 0 after {steps} steps "
+                    f"({listed(dead, 3)}).",
+                    cell=str(file), arms=[arm],
+                )  # fmt: skip
+
+
+def zero_tensors(file: Path) -> tuple[int, list[str]]:
+    """(number of tensors, the names of those all of whose bytes are zero) of a safetensors file."""
+    with file.open("rb") as data:
+        size = struct.unpack("<Q", data.read(8))[0]
+        header = json.loads(data.read(size))
+        header.pop("__metadata__", None)
+        dead = []
+        for name, about in header.items():
+            start, end = about["data_offsets"]
+            data.seek(8 + size + start)
+            content = data.read(end - start)
+            if content.count(0) == len(content):
+                dead.append(name)
+    return len(header), sorted(dead)
+
+
+class ClipsSomethingElse(_RunRule):
+    """A gradient norm that is not that of the gradient."""
+
+    code = "NG606"
+    title = "Clipping does not see the gradient of what learns"
+    severity = Severity.ERROR
+    fix = "Give clipping the list of tensors that the optimiser has; log the norm of that list before it is clipped."
+
+    def check(self) -> Iterator[Finding]:
+        """The norm that was logged for clipping, against that of the sum of the terms' own probed gradients."""
+        rows = self.db.execute(
+            """
+            WITH parts AS (SELECT run, step, sum(abs(weight) * CAST(more->>'grad_norm' AS DOUBLE)
+                                                 * CAST(more->>'grad_cosine' AS DOUBLE)) whole, count(*) terms
+                           FROM probes WHERE more->>'grad_cosine' IS NOT NULL GROUP BY ALL),
+                 paired AS (SELECT run, step, whole, m.grad_norm seen
+                          FROM parts JOIN metrics m USING (run, step)
+                          WHERE m.grad_norm IS NOT NULL AND coalesce(m.event, '') = '')
+            SELECT run, count(*) n, count(*) FILTER (WHERE abs(whole - seen) > 0.1 * greatest(whole, seen)) wrong,
+                   arg_max(whole, abs(whole - seen)), arg_max(seen, abs(whole - seen))
+            FROM paired GROUP BY run HAVING wrong > n / 2 ORDER BY ALL
+            """
+        ).fetchall()
+        names = self.names() if rows else {}
+        for run, n, wrong, whole, seen in rows:
+            name, arms = names.get(run, (run, ()))
+            yield self.finding(
+                f"{name}: in {wrong} of {n} probed steps the norm that clipping saw is not that of the gradient "
+                f"({seen:.3g} where the terms' gradients sum to {whole:.3g}).",
+                cell=run, arms=arms,
+            )  # fmt: skip
+
+
+class InputNotInContext(_RunRule):
+    """A model that cannot see what it is asked."""
+
+    code = "NG705"
+    title = "The input is not in the context"
+    severity = Severity.ERROR
+    fix = (
+        "Look at decoded rows (`netgain show-data STUDY`): the question must be in the tokens and inside the attention "
+        "mask; a control without input says so with `blind: true`."
+    )
+
+    def check(self) -> Iterator[Finding]:
+        """Training rows that all have one prompt, or predictions that another row's prompt does not move."""
+        specs = {name: json.dumps(spec) for name, _, spec in self.runs("spec")}
+        for name, arms, record in self.runs("record"):
+            found = record.get("reach") or {}
+            if not found or '"blind": true' in specs.get(name, ""):
+                continue
+            if found["prompts"] == 1 < found["rows"]:
+                text = f"{name}: all {found['rows']} training rows have one and the same prompt."
+            elif found["moved"] is not None and found["moved"] < UNMOVED:
+                text = (
+                    f"{name}: behind the prompts of other rows the answers of {found['exchanged']} rows are predicted "
+                    f"as before (probabilities move by {found['moved']:.1g})."
+                )
+            else:
+                continue
+            yield self.finding(text, cell=name, arms=arms)
 
 
 class DeadSeed(LedgerRule):

@@ -1,0 +1,58 @@
+"""Whether what is asked reaches the model: the same answers behind one another's prompts must not be as likely.
+
+    moved = mean over predicted tokens of 1/2 sum_v |p(v | own prompt) - p(v | another row's prompt)|
+Rows that all have one prompt, or a network that cannot see it, give exactly 0, whatever a score says.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from netgain.data.chat import Encoded
+from netgain.models.lm import LM
+
+ROWS = 8
+SEED = 20240617
+
+
+@torch.no_grad()
+def reach(lm: LM, rows: Sequence[Encoded]) -> dict[str, Any]:
+    """For the record: how many rows, and prompts, there are, and how far exchanging prompts moves predictions; None
+    where no two prompts could be exchanged."""
+    prompts = [tuple(row.ids[: row.supervised.index(True)]) for row in rows]
+    found: dict[str, Any] = {"rows": len(rows), "prompts": len(set(prompts)), "exchanged": 0, "moved": None}
+    pairs = _pairs(lm, rows, prompts)
+    if pairs:
+        own = _predictions(lm, [rows[i] for i, _ in pairs])
+        other = _predictions(lm, [_behind(rows[i], prompts[j]) for i, j in pairs])
+        found |= {"exchanged": len(pairs), "moved": float((own - other).abs().sum(-1).mean() / 2)}
+    return found
+
+
+def _pairs(lm: LM, rows: Sequence[Encoded], prompts: Sequence[tuple[int, ...]]) -> list[tuple[int, int]]:
+    """(row, whose prompt it gets instead): another one of the same length where there is one, so that nothing else
+    moves."""
+    limit = lm.max_positions or 2**31
+    order = sorted((i for i in range(len(rows)) if prompts[i]), key=lambda i: (len(prompts[i]), i))
+    pairs: list[tuple[bool, int, int]] = []
+    for i, j in zip(order, [*order[1:], *order[:1]], strict=True):
+        room = lm.denoise.length if not lm.causal else len(rows[i].ids) - len(prompts[i])
+        if prompts[i] != prompts[j] and len(prompts[j]) + room <= limit:
+            pairs.append((len(prompts[i]) != len(prompts[j]), i, j))
+    return [(i, j) for _, i, j in sorted(pairs)[:ROWS]]
+
+
+def _behind(row: Encoded, prompt: Sequence[int]) -> Encoded:
+    """The row's answer behind another prompt."""
+    start = row.supervised.index(True)
+    supervised = [*([False] * len(prompt)), *row.supervised[start:]]
+    return replace(row, ids=[*prompt, *row.ids[start:]], supervised=supervised)
+
+
+def _predictions(lm: LM, rows: Sequence[Encoded]) -> Tensor:
+    """(N, V) probabilities at the scored positions; what is hidden depends on the number of rows alone."""
+    view = lm.family.view(rows, lm.pad_id, torch.Generator().manual_seed(SEED)).to(lm.device)
+    return lm.head.logits(lm.hidden(view)[view.scored]).double().softmax(-1)
