@@ -6,6 +6,7 @@ Runs that differ only in objective and optimiser are done as one pack; each is s
 import gc
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -30,6 +31,7 @@ from netgain.execute.measuring import Checkpoints, evaluated, measure, times
 from netgain.execute.memory import arm_bytes, arms_that_fit
 from netgain.execute.pack import LIMIT, Member, pack_key
 from netgain.execute.prepare import Prepared, order_of, prepare, template_of
+from netgain.execute.reach import reach
 from netgain.execute.rollouts import bench_of, judging
 from netgain.execute.teachers import references_for
 from netgain.ledger.files import storage_error
@@ -232,6 +234,8 @@ def perform(jobs: Sequence[Job], method: Method, prepared: Prepared) -> None:
         for k in left:
             jobs[k].folder.write("data.json", prepared.summary)
             adapters[k].save(jobs[k].folder.path / "adapter")
+            with nullcontext() if crew is None else crew.only(k):
+                records[k]["reach"] = reach(jobs[k].lm, prepared.train.rows)
         checkpoints = [_checkpoints(jobs[k], adapters[k], learned.arms[k], records[k]["steps"]) for k in left]
         parts = measure([jobs[k] for k in left], left, checkpoints, crew)
     finally:
