@@ -24,7 +24,7 @@ from netgain.errors import UserError
 from netgain.execute import env
 from netgain.execute.built import built
 from netgain.execute.cost import cost
-from netgain.execute.events import Emit, Event
+from netgain.execute.events import Emit, Event, Logged
 from netgain.execute.further import further, guarded
 from netgain.execute.job import Job
 from netgain.execute.measuring import Checkpoints, evaluated, measure, times
@@ -32,6 +32,7 @@ from netgain.execute.memory import arm_bytes, arms_that_fit
 from netgain.execute.pack import LIMIT, Member, pack_key
 from netgain.execute.prepare import Prepared, order_of, prepare, template_of
 from netgain.execute.reach import reach
+from netgain.execute.prompts import kept
 from netgain.execute.rollouts import bench_of, judging
 from netgain.execute.teachers import references_for
 from netgain.ledger.files import storage_error
@@ -154,9 +155,10 @@ class Bench:
         perform(jobs, method, self._prepared(jobs[0].run))
 
     def _job(self, each: Planned, folder: RunFolder, where: dict[str, Any], emit: Emit) -> Job:
+        folder.start({"format": FORMAT, "run": stored(each.run)}, where)
+        emit = Logged(folder, emit)
         emit(Event(each.sig, "load", text="loading"))
         lm = self._model(each.run)
-        folder.start({"format": FORMAT, "run": stored(each.run)}, where)
         return Job(each, folder, lm, template_of(each.run.model, lm.tok), self.runtime, self.study_folder, emit)
 
     def _model(self, run: Run) -> LM:
@@ -392,7 +394,9 @@ def _seal(job: Job, parts: Sequence[str], record: dict[str, Any]) -> float:
     job.folder.seal_items(parts)
     cards = {name: task.card(job.study_folder).to_json() for name, task in tasks_of(job.run.tasks).items()}
     seconds = sum(times(job.folder).values())
-    job.folder.finish({**record, "template": job.template.fingerprint, "tasks": cards, "measure_seconds": seconds})
+    asked = kept(job.run.tasks, job.study_folder, job.folder.ledger)
+    about = {"template": job.template.fingerprint, "tasks": cards, "prompts": asked, "measure_seconds": seconds}
+    job.folder.finish({**record, **about})
 
 
 def _record(job: Job, learned: Learned, k: int) -> dict[str, Any]:
