@@ -93,7 +93,7 @@ def report(
     scale: Scale = None,
     ledger: LedgerDir = DEFAULT_LEDGER,
     out: Annotated[Path | None, typer.Option(help="Folder for the report (default: in the ledger).")] = None,
-    figures: Annotated[Path | None, typer.Option(help="Folder for every chart as SVG.")] = None,
+    figures: Annotated[Path | None, typer.Option(help="Folder for every chart as SVG, PNG and PDF.")] = None,
     price: Annotated[float | None, typer.Option(min=0, help="Price of an hour of the machine, to show costs.")] = None,
     versus: Annotated[str | None, typer.Option(help="Of imported results: the arm to compare all others with.")] = None,
     as_json: Json = False,
@@ -148,10 +148,25 @@ def verify(
     if as_json:
         _print_json(found.to_json())
     else:
-        for problem in found.problems:
-            print(problem.sentence())
-        print(found.sentence())
+        for line in found.lines():
+            print(line)
     sys.exit(1 if found.problems else 0)
+
+
+@app.command()
+def view(
+    ledger: Annotated[Path, typer.Argument(envvar="NETGAIN_LEDGER", help="What holds the runs.")] = DEFAULT_LEDGER,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port on loopback (default: a free one).")] = None,
+) -> None:
+    """Show studies at work in a browser: states, curves, verdicts so far, logs, reports. It only reads."""
+    try:
+        from netgain.report.view.serve import serve
+    except ModuleNotFoundError as error:
+        if error.name not in ("starlette", "uvicorn", "anyio"):
+            raise
+        raise UserError(f'netgain view needs {error.name}: pip install "netgain[view]".') from None
+
+    serve(ledger, port)
 
 
 @app.command(name="show-data")
