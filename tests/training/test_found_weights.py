@@ -1,6 +1,7 @@
 """Weights that depend on the training: the slope of a learned one, a budget that is held, and a run that resumes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from torch import Tensor
 from netgain.adapters.lora import Lora
 from netgain.errors import UserError
 from netgain.models.lm import LM
+from netgain.objectives.objective import by_source
 from netgain.objectives.terms.ce import Ce
 from netgain.objectives.terms.entropy import Entropy
 from netgain.objectives.terms.kl import Kl
@@ -38,21 +40,27 @@ def trained(make: Make, model: Model, weight: Weight, **more: object) -> Trainin
 
 
 def test_the_slope_of_a_learned_weight_is_that_of_finite_differences(make: Make, model: Model) -> None:
-    """On the toy where it is exact: one small SGD step, in float64."""
-    lm = model()
+    """On the toy where it is exact: one small SGD step, in float64; a weight for each of two tasks in one run."""
+    lm = model("gpt2")
     lm.net.double()
-    weight = Learned(maximum=1.0, initial=0.3)
-    training = make(lm, Lora(r=4), objective=objective(weight, entropy=True), seed=0)
+    weight = Learned(maximum=1.0, initial=0.3, per="source")
+    divided = by_source(objective(weight, entropy=True), ("nli", "qa"))
+    assert list(divided) == ["ce", "kd-nli", "kd-qa"]
+    training = make(lm, Lora(r=4), objective=divided, seed=0)
     training.dev = [training.views(100)]
+    training.sources = ["nli" if i % 3 else "qa" for i in range(24)]
+    views = training.views
+    training.views = lambda k: replace(views(k), origin=torch.arange(8) + 8 * k)
     arm, g = training.arms[0], torch.Generator().manual_seed(1)
     for tensor in arm.parameters():
         tensor.data = tensor.data.double() + 0.05 * torch.randn(tensor.shape, generator=g, dtype=torch.float64)
     start = [tensor.detach().clone() for tensor in arm.parameters()]
-    ce, kd = (each.arms[0] for each in term_gradients(training, training.view(), training.objective.active([0.0])))
+    active = training.objective.active([0.0])
+    ce, *kd = (each.arms[0] for each in term_gradients(training, training.view(), active))
 
-    def after(w: float, eta: float) -> float:
-        """The dev loss after one step of SGD on CE + w * term."""
-        put(start, -eta * (ce + w * kd))
+    def after(weights: Sequence[float], eta: float) -> float:
+        """The dev loss after one step of SGD on CE + sum_t w_t * term_t."""
+        put(start, -eta * (ce + sum(w * each for w, each in zip(weights, kd, strict=True))))
         (loss,), _ = dev_losses(training.student, 1, training.dev, None)
         put(start, torch.zeros_like(ce))
         return loss
@@ -63,12 +71,30 @@ def test_the_slope_of_a_learned_weight_is_that_of_finite_differences(make: Make,
             tensor.data = first + by[at : at + first.numel()].view_as(first)
             at += first.numel()
 
-    part = next(part for part in training.objective.parts if part.name == "kd")
-    (slope,) = slopes(training, part, 0).values()
-    eta, epsilon = 1e-4, 10.0  # the norms of this family compute in float32, so the step may not be smaller
-    found = (after(0.3 + epsilon, eta) - after(0.3 - epsilon, eta)) / (2 * epsilon * eta)
-    assert slope == pytest.approx(found, rel=5e-3)
-    assert slope != 0
+    parts = [part for part in training.objective.parts if part.name != "ce"]
+    found = [each[0] for each in slopes(training, parts, 0)]
+    eta, epsilon = 1e-7, 1.0
+    for t in range(2):
+        up, down = ([0.3 + sign * epsilon * (k == t) for k in range(2)] for sign in (1, -1))
+        slope = (after(up, eta) - after(down, eta)) / (2 * epsilon * eta)
+        assert found[t] == pytest.approx(slope, rel=1e-4)
+        assert found[t] != 0
+    assert found[0] != pytest.approx(found[1], rel=0.05)
+
+
+def test_each_task_of_a_mixture_learns_a_weight_of_its_own(make: Make, model: Model) -> None:
+    """A task that is in no batch has no slope, so its weight stays where it began."""
+    weight = Learned(maximum=1.0, initial=0.3, every=2, per="source")
+    divided = by_source(objective(weight, entropy=True), ("nli", "qa", "absent"))
+    training = make(model(), Lora(r=4), objective=divided, steps=8, learning_rate=2e-2)
+    training.dev = [training.views(100)]
+    training.sources = ["nli" if i < 12 else "qa" for i in range(24)]
+    views = training.views
+    training.views = lambda k: replace(views(k), origin=torch.arange(8) * 3)
+    last = [record.arms[0].terms for record in train(training) if record.arms[0]][-1]
+    weights = {name: value for name, (_, value) in last.items()}
+    assert weights["kd-absent"] == pytest.approx(0.3)
+    assert len({round(weights[name], 6) for name in ("kd-nli", "kd-qa", "kd-absent")}) == 3
 
 
 def test_a_learned_weight_moves_only_when_it_is_due(make: Make, model: Model) -> None:

@@ -202,6 +202,20 @@ class Objective:
         return Loss(arms, names, raw, totals, weights, members)
 
 
+def by_source(objective: Mapping[str, Weighted], sources: Iterable[str]) -> dict[str, Weighted]:
+    """The objective in which a term with a weight for each source stands once for each: kd as kd-nli, kd-qa."""
+    found: dict[str, Weighted] = {}
+    for name, each in objective.items():
+        if not isinstance(each.weight, Learned) or each.weight.per == "run":
+            found[name] = each
+            continue
+        weight = each.weight.model_copy(update={"per": "run"})
+        for source in sources:
+            tokens = FromSource(source=source, content=each.tokens == "content")
+            found[f"{name}-{source}"] = Weighted(term=each.term, weight=weight, tokens=tokens)
+    return found
+
+
 def needs(active: Iterable[Active[Term]]) -> frozenset[str]:
     """The references that must score a step of these terms."""
     return frozenset().union(*(each.part.term.needs for each in active))

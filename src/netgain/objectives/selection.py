@@ -57,7 +57,7 @@ def seen(view: View, kind: Tokens, seed: int, step: int, sources: Sequence[str] 
         return left <= kind.last
     if isinstance(kind, FromSource):
         rows = torch.tensor([sources[i] == kind.source for i in view.origin.tolist()], device=view.row.device)
-        return rows[view.row]
+        return rows[view.row] & view.content if kind.content else rows[view.row]
     if isinstance(kind, Share):
         noise = Noise()
         noise.at(seed, step, torch.arange(len(view.input_ids)))

@@ -205,12 +205,17 @@ class Ratio(Frozen):
 
 class Learned(Frozen):
     """w = maximum * sigmoid(theta), where every so many steps theta descends the cross-entropy of a dev batch:
-    d CE_dev / dw = -(g_dev . g_term), to first order in the step size."""
+    d CE_dev / dw = -(g_dev . g_term), to first order in the step size.
+
+    `per: source` learns one weight for each of the data's sources (tasks, in a mixture of them): the term is divided
+    into one over each source's own tokens, called after both, as kd-nli and kd-qa.
+    """
 
     maximum: float = Field(gt=0)
     initial: float = Field(gt=0)
     every: PositiveInt = 10
     learning_rate: float = Field(default=0.05, gt=0)
+    per: Literal["run", "source"] = "run"
 
     @model_validator(mode="after")
     def _inside(self) -> "Learned":
@@ -245,9 +250,10 @@ class Share(Frozen):
 
 class FromSource(Frozen):
     """The scored tokens of rows that one of the data's sources gave: what is learned from some rows, what is held to a
-    reference on others."""
+    reference on others. `content` leaves out the template's own."""
 
     source: str
+    content: bool = False
 
 
 Tokens = Literal["all", "content"] | Last | Share | FromSource
@@ -368,6 +374,19 @@ class Run(Frozen):
     def _parts_of_an_adapter(cls, value: tuple[float, ...]) -> tuple[float, ...]:
         if len(set(value)) < len(value) or not all(0 <= scale <= 1.5 for scale in value):
             raise SpecError("are different shares of the adapter, from 0 (the base) to 1 (all of it) or a little more")
+        return value
+
+    @field_validator("objective")
+    @classmethod
+    def _weights_of_sources_see_whole_rows(cls, value: dict[str, Weighted]) -> dict[str, Weighted]:
+        divided = {n for n, each in value.items() if isinstance(each.weight, Learned) and each.weight.per == "source"}
+        for name, each in value.items():
+            if name in divided and each.tokens not in ("all", "content"):
+                raise SpecError('a weight for each source sees the tokens "all" or "content"', name, "tokens")
+            if isinstance(each.weight, Ratio) and each.weight.to in divided:
+                raise SpecError(
+                    f'"{each.weight.to}" is one term for each source; compare with another', name, "weight", "to"
+                )
         return value
 
     @field_validator("objective")
