@@ -41,7 +41,7 @@ from netgain.measure.batches import out_of_memory
 from netgain.measure.evaluate import check
 from netgain.models.lm import LM
 from netgain.models.load import load
-from netgain.objectives.objective import NoGradient
+from netgain.objectives.objective import NoGradient, by_source
 from netgain.spec.identity import FORMAT, stored, torch_stream
 from netgain.spec.run import Run, Runtime
 from netgain.spec.study import Planned
@@ -278,7 +278,8 @@ def learn(jobs: Sequence[Job], student: Student, adapters: Sequence[Adapter], pr
     """Take the steps that are left, writing metrics, the best adapters and checkpoints on the way."""
     job = jobs[0]
     run, lm = job.run, job.lm
-    arms = [Arm(j.each.sig, a, j.run.objective, j.run.optim) for j, a in zip(jobs, adapters, strict=True)]
+    objectives = [by_source(each.run.objective, each.run.data.sources) for each in jobs]
+    arms = [Arm(j.each.sig, a, o, j.run.optim) for j, a, o in zip(jobs, adapters, objectives, strict=True)]
     dev = list(dev_views(run, prepared, lm))
     training = Training(
         student,
