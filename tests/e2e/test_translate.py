@@ -56,11 +56,11 @@ def run(*arguments: str | Path) -> str:
     return done.stdout
 
 
-def distance(one: Path, two: Path) -> float:
-    """Largest difference of the two adapters' log-probabilities on tiny-gpt2."""
+def distance(one: Path, two: Path, model: str = "tiny-gpt2") -> float:
+    """Largest difference of the two adapters' log-probabilities, as plain PEFT loads them."""
     found = []
     for path in (one, two):
-        net = PeftModel.from_pretrained(load(ModelSpec(id="tiny-gpt2")).net, str(path))
+        net = PeftModel.from_pretrained(load(ModelSpec(id=model)).net, str(path))
         with torch.no_grad():
             found.append(net(input_ids=torch.arange(5, 30)[None]).logits.log_softmax(-1))
     return float((found[0] - found[1]).abs().max())
@@ -93,9 +93,40 @@ def test_stitching_a_model_onto_itself_moves_it_as_the_source_did(folder: Path, 
     assert said["target_effect"] == pytest.approx(said["source_effect"], rel=0.1)
 
 
+def test_a_translated_adapter_says_how_close_it_is_in_function_and_at_which_scale(folder: Path, tmp_path: Path) -> None:
+    said = json.loads(
+        run("--from", folder / "star", "--to", "tiny-gpt2", "--anchors", folder / "anchors", "--method", "global_ridge",
+            "--out", tmp_path / "f", "--json")
+    )["functional"]  # fmt: skip
+    assert said["translated"] < 0.2 * said["mean"]
+    assert said["mean"] < said["untouched"]
+    assert said["scale"] == 1.0
+
+
+def test_layers_are_matched_by_what_they_compute(folder: Path, tmp_path: Path) -> None:
+    run(
+        "--from", folder / "star", "--to", "tiny-gpt2", "--method", "stitch", "--layers", "cka", "--out", tmp_path / "c"
+    )
+    assert (tmp_path / "c" / "adapter_model.safetensors").exists()
+
+
+def test_a_stitched_adapter_is_taught_what_the_source_writes(folder: Path, tmp_path: Path) -> None:
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("\n\n".join(f"Once upon a time there was a {word}." for word in ("dog", "cat", "girl", "tree")))
+    said = json.loads(
+        run("--from", folder / "star", "--to", "tiny-llama", "--method", "distil", "--texts", prompts,
+            "--out", tmp_path / "d", "--json")
+    )  # fmt: skip
+    assert said["distilled"]["rows"] >= 1
+    assert said["distilled"]["last_loss"] < said["distilled"]["first_loss"]
+    assert distance(tmp_path / "d", tmp_path / "d", "tiny-llama") == 0.0
+
+
 def test_what_cannot_be_mapped_is_refused_in_one_sentence(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no layer called self_attn"):
-        run("--from", folder / "star", "--to", "tiny-gpt2", "--method", "stitch", "--out", tmp_path / "x")
+    with pytest.raises(UserError, match="no layer that does the work of self_attn"):
+        run("--from", folder / "star", "--to", "tiny-mlm", "--method", "stitch", "--out", tmp_path / "x")
+    with pytest.raises(UserError, match="--texts"):
+        run("--from", folder / "star", "--to", "tiny-gpt2", "--method", "distil", "--out", tmp_path / "x")
     with pytest.raises(UserError, match='Did you mean "stitch"'):
         run("--from", folder / "star", "--to", "tiny-gpt2", "--method", "stich", "--out", tmp_path / "x")
     with pytest.raises(UserError, match="--anchors"):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,14 +10,18 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
 from peft import PeftModel
+from transformers import AutoModelForCausalLM
 
 from netgain.errors import UserError
 from netgain.execute.disjoint import refuse_shared_problems
+from netgain.execute.export import export_run
+from netgain.ledger.store import Ledger
 from netgain.models.load import load as load_model
 from netgain.spec.load import load
 from netgain.spec.run import ModelSpec
@@ -48,7 +53,8 @@ def tree(**base: Any) -> dict[str, Any]:
             "source": "tiny-llama",
             "anchors": [problem("sentiment", 2 * i, name) for i, name in enumerate(("swapped", "good", "happy"), 1)],
             "held_out": [problem("nli", 2, "yes")],
-            "methods": ["mean", "zero", "global_ridge"],
+            "methods": ["mean", "zero", "global_ridge", "distil"],
+            "distil": {"steps": 2, "prompts": 6, "batch": 2, "max_new_tokens": 8},
         },
     }
 
@@ -112,6 +118,39 @@ def test_what_is_built_comes_after_its_anchors_and_loads_in_plain_peft(study: Pa
         before = net(input_ids=ids).logits
         after = PeftModel.from_pretrained(net, str(built / "adapter")).eval()(input_ids=ids).logits
     assert float((after - before).abs().max()) > 0
+
+
+def test_a_stitched_adapter_goes_on_from_what_the_source_writes(study: Path, ledger: Path) -> None:
+    made = json.loads((folder_of(study, ledger, "nli-yes distil") / "record.json").read_text())["built"]
+    assert made["distilled"]["steps"] == 2
+    assert 1 <= made["distilled"]["rows"] <= 6
+    assert 0 < made["inputs_explained"] < 1
+
+
+def test_the_strength_of_a_ridge_can_be_chosen_by_what_the_anchors_lose(ledger: Path, tmp_path: Path) -> None:
+    shutil.copytree(ledger, tmp_path / "ledger")
+    asked = tree()
+    asked["translation"] |= {"methods": ["mean", "global_ridge"], "strength": "loss", "layers": "cka"}
+    run(written(tmp_path, asked), tmp_path / "ledger")
+    folder = folder_of(tmp_path / "carried.yaml", tmp_path / "ledger", "nli-yes global_ridge")
+    losses = json.loads((folder / "record.json").read_text())["built"]["left_out_losses"]
+    assert len(losses) == 7
+    assert all(np.isfinite(list(losses.values())))
+
+
+def test_what_was_built_is_exported_with_what_it_computes(study: Path, ledger: Path, tmp_path: Path) -> None:
+    sig = folder_of(study, ledger, "nli-yes global_ridge").name
+    said = export_run(Ledger(ledger).find(sig), tmp_path / "out", merged=False, checkpoint="final")
+    assert "the same first choice at 100.0%" in said
+    assert export_run(Ledger(ledger).find(sig), tmp_path / "whole", merged=True, checkpoint="final")
+    ids = torch.arange(5, 30)[None]
+    with torch.no_grad():
+        wrapped = PeftModel.from_pretrained(load_model(ModelSpec(id="tiny-gpt2")).net, str(tmp_path / "out")).eval()
+        merged = AutoModelForCausalLM.from_pretrained(tmp_path / "whole")
+        torch.testing.assert_close(wrapped(input_ids=ids).logits, merged(input_ids=ids).logits, rtol=1e-3, atol=1e-3)
+    base = folder_of(study, ledger, "nli-yes base").name
+    with pytest.raises(UserError, match="nothing to export"):
+        export_run(Ledger(ledger).find(base), tmp_path / "none", merged=False, checkpoint="final")
 
 
 def test_an_adapter_of_zeros_is_the_base_item_for_item(study: Path, ledger: Path) -> None:

@@ -13,7 +13,7 @@ from netgain.errors import UserError
 from netgain.models.load import load
 from netgain.spec.run import ModelSpec
 from netgain.translate.anchors import Anchor, Anchors
-from netgain.translate.files import Adapter, Place, match, write
+from netgain.translate.files import Adapter, Place, alike, counterparts, match_depth, write
 from netgain.translate.gauge import truncate
 
 # PEFT asks transformers by a name that transformers has replaced.
@@ -85,15 +85,28 @@ def test_the_grams_of_an_anchor_against_itself_agree(adapters: list[Path]) -> No
 def test_layers_are_matched_by_role_and_relative_depth() -> None:
     source = [Place.of(f"model.layers.{i}.self_attn.q_proj") for i in range(36)]
     target = [Place.of(f"model.layers.{i}.self_attn.q_proj") for i in range(28)]
-    found = match(source, target)
-    assert found[target[0]] == source[0]
-    assert found[target[-1]] == source[-1]
-    assert all(place.layer == round(at.layer * 35 / 27) for at, place in found.items())
+    found = match_depth(source, target)
+    assert found[target[0]] == (source[0],)
+    assert found[target[-1]] == (source[-1],)
+    assert all(places[0].layer == round(at.layer * 35 / 27) for at, places in found.items())
+    assert match_depth(source, target, dict.fromkeys(range(28), 3))[target[20]] == (source[3],)
 
 
-def test_families_that_name_their_layers_differently_are_refused() -> None:
-    with pytest.raises(UserError, match="no counterpart"):
-        match([Place.of("transformer.h.0.attn.c_attn")], [Place.of("model.layers.0.self_attn.q_proj")])
+def test_layers_that_do_the_work_of_several_are_matched_with_all_of_them() -> None:
+    parts = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
+    assert alike("attn.c_attn", {*parts, "mlp.up_proj"}) == parts
+    assert alike("self_attn.v_proj", {"attn.c_attn", "mlp.c_fc"}) == ("attn.c_attn",)
+    assert alike("self_attn.qkv_proj", {"attn.c_attn"}) == ("attn.c_attn",)
+    assert alike("self_attn.q_proj", set(parts)) == ("self_attn.q_proj",)
+    assert alike("self_attn.q_proj", {"self_attn.k_proj"}) == ()
+    assert alike("mixer.in_proj", {"attn.c_attn"}) == ()
+
+
+def test_an_adapter_on_layers_that_the_target_lacks_is_refused(adapters: list[Path]) -> None:
+    source = Adapter(adapters[0])
+    assert {place.role for place in counterparts(source, ["transformer.h.0.attn.c_attn", "lm_head"])} == {"attn.c_attn"}
+    with pytest.raises(UserError, match="no layer that does the work of self_attn"):
+        counterparts(source, ["backbone.layers.0.mixer.in_proj"])
 
 
 def test_adapters_of_another_recipe_are_refused(adapters: list[Path], tmp_path: Path) -> None:

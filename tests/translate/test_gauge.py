@@ -37,7 +37,7 @@ def test_inner_products_are_those_of_the_dense_updates(shape: tuple[int, int, in
     updates = draw(*shape)
     dense = [update.dense() for update in updates]
     expected = [[float((x * y).sum()) for y in dense] for x in dense]
-    bundle = Bundle(updates)
+    bundle = Bundle.of(updates)
     np.testing.assert_allclose(bundle.inner(), expected, rtol=1e-9, atol=1e-9)
     np.testing.assert_allclose(cross_inner(bundle, updates[1]), [row[1] for row in expected], rtol=1e-9, atol=1e-9)
 
@@ -49,7 +49,7 @@ def test_a_combination_is_the_best_update_of_its_rank(shape: tuple[int, int, int
     updates = draw(*shape)
     weights = np.random.default_rng(seed + 1).standard_normal(n)
     whole = mixed(weights, updates)
-    found = Bundle(updates).combine(weights, rank)
+    found = Bundle.of(updates).combine(weights, rank)
     least = np.linalg.norm(best_of_rank(whole, rank) - whole)
     assert found.rank == rank
     assert np.linalg.norm(found.dense() - whole) <= least + 1e-6 * np.linalg.norm(whole)
@@ -57,7 +57,7 @@ def test_a_combination_is_the_best_update_of_its_rank(shape: tuple[int, int, int
 
 
 def test_the_combination_of_nothing_is_nothing() -> None:
-    assert not Bundle(draw(0, 3, 6, 5, 2)).combine(np.zeros(3), 2).dense().any()
+    assert not Bundle.of(draw(0, 3, 6, 5, 2)).combine(np.zeros(3), 2).dense().any()
 
 
 def test_updates_that_share_their_right_factor_combine_exactly() -> None:
@@ -66,7 +66,7 @@ def test_updates_that_share_their_right_factor_combine_exactly() -> None:
     updates = [Update(rng.standard_normal((12, 4)), shared) for _ in range(5)]
     weights = rng.standard_normal(5)
     whole = mixed(weights, updates)
-    np.testing.assert_allclose(Bundle(updates).combine(weights, 4).dense(), whole, rtol=1e-7, atol=1e-9)
+    np.testing.assert_allclose(Bundle.of(updates).combine(weights, 4).dense(), whole, rtol=1e-7, atol=1e-9)
 
 
 @settings(max_examples=30, deadline=None)
@@ -75,8 +75,8 @@ def test_the_gauge_changes_nothing(shape: tuple[int, int, int, int, int], seed: 
     updates = draw(*shape)
     other = [turned(update, seed + i) for i, update in enumerate(updates)]
     weights = np.random.default_rng(seed).standard_normal(len(updates))
-    np.testing.assert_allclose(Bundle(other).inner(), Bundle(updates).inner(), rtol=1e-6, atol=1e-6)
-    one, two = Bundle(updates).combine(weights, updates[0].rank), Bundle(other).combine(weights, updates[0].rank)
+    np.testing.assert_allclose(Bundle.of(other).inner(), Bundle.of(updates).inner(), rtol=1e-6, atol=1e-6)
+    one, two = Bundle.of(updates).combine(weights, updates[0].rank), Bundle.of(other).combine(weights, updates[0].rank)
     whole = mixed(weights, updates)
     assert np.linalg.norm(one.dense() - whole) == pytest.approx(np.linalg.norm(two.dense() - whole), rel=1e-5, abs=1e-6)
     np.testing.assert_allclose(canonical(other[0]).dense(), updates[0].dense(), rtol=1e-6, atol=1e-6)

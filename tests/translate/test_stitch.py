@@ -1,15 +1,21 @@
 """Stitching: exact where the target computes a rotated copy, aligned by characters, measured on held-out text."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
+from netgain.adapters._torch.peft import from_folder
+from netgain.adapters.lora import Lora
 from netgain.data.embedded import rows
 from netgain.models.lm import LM
 from netgain.models.load import load
 from netgain.spec.run import ModelSpec
-from netgain.translate.files import Place
+from netgain.translate.files import Adapter, Place, write
+from netgain.translate.free import without_anchors
 from netgain.translate.gauge import Update
+from netgain.translate.names import generic_texts
 from netgain.translate.stitch import Moments, align, fit, stitch, subspace
 
 
@@ -68,7 +74,7 @@ def test_a_model_stitched_onto_itself_keeps_its_update(llama: LM, texts: list[st
         rng.standard_normal((2, layer.in_features)).astype(np.float32),  # type: ignore[arg-type]
     )
     place = Place.of(name)
-    found = next(stitch(llama, llama, {place: (place, update)}, texts))
+    found = next(stitch(llama, llama, {place: ((place,), update)}, texts))
     assert found.inputs > 0.999
     assert found.outputs > 0.999
     gap = np.linalg.norm(found.update.dense() - update.dense()) / np.linalg.norm(update.dense())
@@ -86,6 +92,73 @@ def test_a_rotated_copy_gets_the_rotated_update() -> None:
     out = fit(moments(o[:500], o[:500] @ turn_out), moments(o[500:], o[500:] @ turn_out), "ridge")
     found = (out.linear.T @ update.b) @ (update.a @ into.linear.T)
     np.testing.assert_allclose(found, turn_out.T @ update.dense() @ turn_in, atol=2e-2)
+
+
+def rotated(lm: LM) -> tuple[LM, torch.Tensor]:
+    """The same function with its residual stream in another basis, h' = h Q, and Q: the gains of the norms go into the
+    layers behind them, every layer that reads the stream gets W Q, every one that writes it Q' W."""
+    copy = load(ModelSpec(id="tiny-llama"))
+    net = copy.net
+    width = net.config.hidden_size
+    turn = torch.linalg.qr(torch.randn(width, width, generator=torch.Generator().manual_seed(5)))[0]
+    with torch.no_grad():
+        net.model.embed_tokens.weight.copy_(lm.net.model.embed_tokens.weight @ turn)
+        for layer in net.model.layers:
+            attention, mlp = layer.self_attn, layer.mlp
+            for norm, readers in (
+                (layer.input_layernorm, (attention.q_proj, attention.k_proj, attention.v_proj)),
+                (layer.post_attention_layernorm, (mlp.gate_proj, mlp.up_proj)),
+            ):
+                for reader in readers:
+                    reader.weight.copy_((reader.weight * norm.weight) @ turn)
+                norm.weight.fill_(1.0)
+            for writer in (attention.o_proj, mlp.down_proj):
+                writer.weight.copy_(turn.T @ writer.weight)
+    return copy, turn
+
+
+def stream(lm: LM, ids: torch.Tensor) -> torch.Tensor:
+    """The residual stream behind the last layer, (T, H)."""
+    seen: list[torch.Tensor] = []
+    handle = lm.net.model.norm.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    with torch.no_grad():
+        lm.hidden(ids)
+    handle.remove()
+    return seen[0][0]
+
+
+def test_a_rotated_copy_with_the_stitched_adapter_computes_what_the_source_does_with_its_own(
+    llama: LM, tmp_path: Path
+) -> None:
+    copy, turn = rotated(llama)
+    ids = torch.arange(5, 60)[None]
+    plain = stream(llama, ids)
+    torch.testing.assert_close(stream(copy, ids), plain @ turn, rtol=1e-3, atol=1e-3)
+    generator = torch.Generator().manual_seed(6)
+    exact = ("q_proj", "k_proj", "v_proj", "o_proj", "down_proj")  # what reads more than it writes
+    own = Lora(r=4, alpha=8, targets=exact).attach(llama, generator)
+    own.set_state({n: 0.05 * torch.randn(t.shape, generator=generator) for n, t in own.state().items()})
+    own.save(tmp_path / "own")
+    moved = stream(llama, ids)
+    own.remove()
+    found = without_anchors("stitch", Adapter(tmp_path / "own"), llama, copy, generic_texts())
+    write(tmp_path / "found", found.config, found.updates)
+    from_folder(copy, tmp_path / "found")
+    gap = (stream(copy, ids) - moved @ turn).norm() / (moved - plain).norm()
+    assert gap < 0.02
+
+
+def test_an_adapter_of_split_layers_is_stitched_into_fused_ones(llama: LM, gpt2: LM, tmp_path: Path) -> None:
+    own = Lora(r=2, alpha=4).attach(llama, torch.Generator().manual_seed(7))
+    own.save(tmp_path / "own")
+    own.remove()
+    for method in ("stitch", "subspace"):
+        found = without_anchors(method, Adapter(tmp_path / "own"), llama, gpt2, generic_texts()[:12])
+        write(tmp_path / method, found.config, found.updates)
+        adapter = from_folder(gpt2, tmp_path / method)
+        assert {update.rank for _, update in found.updates} == {2}
+        assert len(found.updates) == 4 * gpt2.net.config.n_layer
+        adapter.remove()
 
 
 def test_tokens_are_paired_where_they_end_at_the_same_character(llama: LM, gpt2: LM) -> None:

@@ -8,6 +8,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -34,6 +35,22 @@ class Method(MethodPlugin, ABC):
         """Put the method into `lm`; all that is random about it comes from `generator` (the stream "init")."""
 
 
+@dataclass(frozen=True)
+class Shop:
+    """What an adapter is built with.
+
+    folder_of   the folder of a finished run
+    lm          the base that the adapter is for
+    trial       a finished run of that base; inside, a function from tensors named as in its adapter's file to the loss
+                on that run's own dev rows
+    """
+
+    folder_of: Callable[[RunRef], Path]
+    lm: "LM"
+    seed: int
+    trial: "Callable[[RunRef], AbstractContextManager[Callable[[Mapping[str, Tensor]], float]]]"
+
+
 class Built(Method, ABC):
     """A method that makes its adapter from the adapters of finished runs, without a step of training.
 
@@ -45,11 +62,8 @@ class Built(Method, ABC):
     scale: float | Literal["dev"] = 1.0
 
     @abstractmethod
-    def build(self, out: Path, folder_of: Callable[[RunRef], Path], lm: "LM", seed: int) -> dict[str, Any]:
-        """Write the adapter at full scale in PEFT's format; what the record says about it.
-
-        `folder_of` gives the folder of a finished run; `lm` is the base that the adapter is for.
-        """
+    def build(self, out: Path, shop: Shop) -> dict[str, Any]:
+        """Write the adapter at full scale in PEFT's format; what the record says about it."""
 
     def attach(self, lm: "LM", generator: "torch.Generator") -> "Adapter":
         raise UserError(f"method {self.kind}: is built from finished runs, so there is nothing to begin training with.")

@@ -6,24 +6,29 @@ read generic text through both models, or only their weights.
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
 from netgain.errors import UserError, did_you_mean
+from netgain.execute.fidelity import Functional, functional
+from netgain.spec.translation import FREE, Distil, How
 from netgain.stats.intervals import mean
 from netgain.translate import maps
 from netgain.translate.anchors import Anchor, Anchors
 from netgain.translate.files import Adapter, write
-from netgain.translate.names import FREE, generic_texts
+from netgain.translate.names import generic_texts
 
-METHODS = (*maps.METHODS, *FREE)
+if TYPE_CHECKING:
+    from netgain.models.lm import LM
+
+METHODS: tuple[str, ...] = get_args(How)
+LAYERS = ("depth", "cka")
 EXACT = 1e-9
 """A squared error below this share of the mean's is none: the rest is rounding."""
-PROBES = 24
-"""How many texts measure the effect of an adapter."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +36,9 @@ class Fidelity:
     """What is known about a translated adapter before it meets its task.
 
     For methods with anchors: the share of the squared error of `mean` that is left when each anchor is translated by
-    the others, with its interval. For stitching: how much held-out variance the maps explain. `effect` is
-    KL(base || adapted) per token on probe text, of the source adapter on its model and of the translated one on its
-    own.
+    the others, with its interval, and how far that is in function. For stitching: how much held-out variance the maps
+    explain. `effect` is KL(base || adapted) per token on probe text, of the source adapter on its model and of the
+    translated one on its own.
     """
 
     method: str
@@ -42,10 +47,12 @@ class Fidelity:
     ratio: float | None = None
     low: float | None = None
     high: float | None = None
+    functional: Functional | None = None
     inputs: float | None = None
     outputs: float | None = None
     source_effect: float | None = None
     target_effect: float | None = None
+    distilled: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -61,6 +68,43 @@ class Asked:
     out: Path
     seed: int
     k: int
+    layers: str = "depth"
+    probe: bool = True
+
+    @cached_property
+    def star(self) -> Adapter:
+        """The adapter to be translated."""
+        return Adapter(self.source)
+
+    @cached_property
+    def source_lm(self) -> "LM":
+        """The model of the adapter to be translated."""
+        base = self.base or self.star.config.get("base_model_name_or_path")
+        if not base:
+            raise UserError(f"{self.source}: its configuration does not name its base model; give it with --base.")
+        return _loaded(base)
+
+    @cached_property
+    def target_lm(self) -> "LM":
+        """The model that the adapter is translated for."""
+        return _loaded(self.target)
+
+    @cached_property
+    def read(self) -> list[str]:
+        """Paragraphs of a text file, or generic English that netgain generates itself."""
+        if self.texts is None:
+            return generic_texts()
+        found = [part.strip() for part in self.texts.read_text(encoding="utf-8").split("\n\n") if part.strip()]
+        if not found:
+            raise UserError(f"{self.texts}: holds no text.")
+        return found
+
+
+def _loaded(name: str) -> "LM":
+    from netgain.models.load import load
+    from netgain.spec.run import ModelSpec
+
+    return load(ModelSpec(id=name))
 
 
 def translate(asked: Asked) -> Fidelity:
@@ -68,12 +112,45 @@ def translate(asked: Asked) -> Fidelity:
     if asked.method not in METHODS:
         near = did_you_mean(asked.method, METHODS)
         raise UserError(f'"{asked.method}" is no method of translation.{near} They are {", ".join(METHODS)}.')
+    if asked.layers not in LAYERS:
+        raise UserError(f'--layers takes {" or ".join(LAYERS)}, not "{asked.layers}".')
     if asked.out.exists():
         raise UserError(f"{asked.out}: exists already; name a folder that does not.")
-    star = Adapter(asked.source)
-    found = _through_anchors(asked, star) if asked.method in maps.METHODS else _without_anchors(asked, star)
+    if asked.method == "distil":
+        found = _distilled(asked)
+    else:
+        found = _without_anchors(asked) if asked.method in FREE else _through_anchors(asked)
     (asked.out / "fidelity.json").write_text(json.dumps(asdict(found), indent=1), encoding="utf-8")
     return found
+
+
+def _distilled(asked: Asked) -> Fidelity:
+    """Translated through anchors if there are any, else stitched; then taught what the source writes to the texts."""
+    from netgain.adapters._torch.peft import from_folder
+    from netgain.data.chat import Template
+    from netgain.data.source import Example, Turn
+    from netgain.execute.distil import answered, teach
+    from netgain.spec.run import Runtime
+
+    if asked.texts is None:
+        raise UserError(
+            "method distil: name a file of prompts, paragraphs apart, with --texts; the source answers them."
+        )
+    plan = Distil(start="stitch" if asked.anchors is None else "global_ridge")
+    begun = replace(asked, method=plan.start)
+    found = _without_anchors(begun) if asked.anchors is None else _through_anchors(begun)
+    prompts = [Example(str(i), str(i), (Turn("user", text),), "") for i, text in enumerate(asked.read[: plan.prompts])]
+    teacher = from_folder(asked.source_lm, asked.source)
+    rows = answered(asked.source_lm, Template(asked.source_lm.tok), prompts, plan)
+    teacher.remove()
+    adapter = from_folder(asked.target_lm, asked.out)
+    made = teach(adapter, Template(asked.target_lm.tok), rows, plan, asked.seed, Runtime())
+    adapter.save(asked.out)
+    said = (
+        f"{found.sentence} Then {made['steps']} steps on {made['rows']} answers that the source wrote: loss "
+        f"{made['first_loss']:.3g} to {made['last_loss']:.3g}."
+    )
+    return replace(found, method="distil", sentence=said, distilled=made)
 
 
 # ---- with anchors
@@ -89,13 +166,29 @@ def read_anchors(folder: Path) -> Anchors:
     )
 
 
-def _through_anchors(asked: Asked, star: Adapter) -> Fidelity:
+def _through_anchors(asked: Asked) -> Fidelity:
     if asked.anchors is None:
         raise UserError(f"method {asked.method} mixes anchors: name their folder with --anchors.")
-    anchors = read_anchors(asked.anchors)
-    grams = anchors.grams(star)
-    anchors.write(asked.out, maps.weights(asked.method, grams, seed=asked.seed, k=asked.k))
-    return judged(asked.method, anchors.names, grams, seed=asked.seed, k=asked.k)
+    anchors = _matched(asked, read_anchors(asked.anchors))
+    grams = anchors.grams(asked.star)
+    weights = maps.weights(asked.method, grams, seed=asked.seed, k=asked.k)
+    found = judged(asked.method, anchors.names, grams, seed=asked.seed, k=asked.k)
+    if not asked.probe or asked.method == "zero":
+        anchors.write(asked.out, weights)
+        return found
+    moved = functional(asked.target_lm, anchors, grams, asked.method, asked.read, seed=asked.seed, k=asked.k)
+    anchors.write(asked.out, moved.scale * weights)
+    return replace(found, sentence=f"{found.sentence} {moved.sentence()}", functional=moved)
+
+
+def _matched(asked: Asked, anchors: Anchors) -> Anchors:
+    """The same anchors with layers answering to one another as asked."""
+    if asked.layers == "depth":
+        return anchors
+    from netgain.translate.cka import similar_layers
+
+    depths = similar_layers(asked.source_lm, anchors.source_places, asked.target_lm, anchors.places, asked.read)
+    return Anchors(anchors.anchors, depths)
 
 
 def judged(method: str, names: Sequence[str], grams: list[maps.Grams], *, seed: int, k: int) -> Fidelity:
@@ -120,20 +213,15 @@ def judged(method: str, names: Sequence[str], grams: list[maps.Grams], *, seed: 
 # ---- without anchors
 
 
-def _without_anchors(asked: Asked, star: Adapter) -> Fidelity:
-    from netgain.models.load import load
-    from netgain.spec.run import ModelSpec
+def _without_anchors(asked: Asked) -> Fidelity:
+    from netgain.execute.fidelity import effect
     from netgain.translate.free import without_anchors
 
-    base = asked.base or star.config.get("base_model_name_or_path")
-    if not base:
-        raise UserError(f"{asked.source}: its configuration does not name its base model; give it with --base.")
-    source, target = load(ModelSpec(id=base)), load(ModelSpec(id=asked.target))
-    texts = _texts(asked.texts)
-    found = without_anchors(asked.method, star, source, target, texts)
+    source, target = asked.source_lm, asked.target_lm
+    found = without_anchors(asked.method, asked.star, source, target, asked.read, asked.layers)
     write(asked.out, found.config, found.updates)
     inputs, outputs = found.inputs, found.outputs
-    before, after = effect(source, asked.source, texts), effect(target, asked.out, texts)
+    before, after = effect(source, asked.source, asked.read), effect(target, asked.out, asked.read)
     return Fidelity(
         asked.method,
         _said(inputs, outputs, before, after),
@@ -155,31 +243,3 @@ def _said(inputs: float | None, outputs: float | None, before: float, after: flo
         f"The maps explain {inputs:.0%} of the variance of the layers' inputs and {outputs:.0%} of their outputs on "
         f"held-out text. {effects} Measure it on the task before it is believed."
     )
-
-
-def _texts(path: Path | None) -> list[str]:
-    """Paragraphs of a text file, or generic English that netgain generates itself."""
-    if path is not None:
-        found = [part.strip() for part in path.read_text(encoding="utf-8").split("\n\n") if part.strip()]
-        if not found:
-            raise UserError(f"{path}: holds no text.")
-        return found
-    return generic_texts()
-
-
-def effect(lm: Any, folder: Path, texts: Sequence[str]) -> float:
-    """KL(base || adapted) in nats a token on the first probe texts: how much an adapter changes its model."""
-    import torch
-
-    from netgain.translate.peek import adapted
-
-    moved = tokens = 0.0
-    probes = [torch.tensor([lm.tok.encode(text)[:256]], device=lm.device) for text in texts[:PROBES]]
-    with torch.no_grad():
-        before = [lm.head.logits(lm.hidden(ids)).float().log_softmax(-1) for ids in probes]
-        with adapted(lm, folder):
-            for ids, log_p in zip(probes, before, strict=True):
-                log_q = lm.head.logits(lm.hidden(ids)).float().log_softmax(-1)
-                moved += float((log_p.exp() * (log_p - log_q)).sum())
-                tokens += ids.shape[1]
-    return moved / tokens

@@ -15,15 +15,33 @@ base (the gate), each method against the mean of the anchors.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BeforeValidator, Field, PositiveInt, SerializeAsAny, model_validator
+from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, SerializeAsAny, model_validator
 
 from netgain.spec.identity import stream
 from netgain.spec.plugin import Frozen, TaskPlugin
 from netgain.spec.run import SpecError
 
-ANCHORLESS = ("stitch", "stitch_procrustes", "subspace")
+Mixing = Literal[
+    "zero",
+    "mean",
+    "random",
+    "global_ridge",
+    "pertensor_ridge",
+    "topk_global_ridge",
+    "topk_pertensor_ridge",
+    "pertensor_pca",
+    "pertensor_procrustes",
+    "pertensor_mlp",
+]
+Free = Literal["stitch", "stitch_procrustes", "subspace"]
+Start = Literal[Mixing, Free]
+How = Literal[Start, "distil"]
+MIXING: tuple[str, ...] = get_args(Mixing)
+"""Methods that mix the target adapters of anchors."""
+FREE: tuple[str, ...] = get_args(Free)
+"""Methods without anchors: two that read generic text through both models, one that reads only their weights."""
 BASELINES = ("mean", "random", "zero")
 """What knows nothing of the source adapter: every other method must beat it."""
 COUNTED, NEAREST = "global_ridge", "topk_global_ridge"
@@ -33,6 +51,25 @@ UNUSED: dict[str, Any] = {
     "tasks": {"unused": {"kind": "ppl"}},
 }
 """What the base run has instead of a problem; every arm replaces it."""
+
+
+class Distil(Frozen):
+    """A few steps on what the source model with its adapter writes to the run's own prompts, without their answers.
+
+    start   the translated adapter to begin from
+    """
+
+    start: Start = "stitch"
+    steps: PositiveInt = 20
+    prompts: PositiveInt = 64
+    batch: PositiveInt = 8
+    learning_rate: PositiveFloat = 1e-3
+    max_new_tokens: PositiveInt = 24
+
+    @property
+    def mixes(self) -> bool:
+        """Whether the start needs anchors."""
+        return self.start in MIXING
 
 
 class Problem(Frozen):
@@ -63,8 +100,11 @@ class Translation(Frozen):
     source: str | dict[str, Any]
     anchors: tuple[Problem, ...] = Field(min_length=3)
     held_out: tuple[Problem, ...] = Field(min_length=1)
-    methods: tuple[str, ...] = ("mean", "random", "global_ridge", "pertensor_ridge")
+    methods: tuple[How, ...] = ("mean", "random", "global_ridge", "pertensor_ridge")
     k: PositiveInt = 8
+    strength: Literal["updates", "loss"] = "updates"
+    layers: Literal["depth", "cka"] = "depth"
+    distil: Distil = Distil()
     scale: float | Literal["dev"] = "dev"
     counts: tuple[PositiveInt, ...] = ()
     ks: tuple[PositiveInt, ...] = ()
@@ -129,7 +169,13 @@ class Translation(Frozen):
             "k": k or self.k,
             "scale": self.scale,
         }
-        if how not in ANCHORLESS:
+        if self.strength == "loss" and "ridge" in how:
+            method["strength"] = "loss"
+        if self.layers != "depth":
+            method["layers"] = self.layers
+        if how == "distil":
+            method["distil"] = self.distil.model_dump()
+        if how in MIXING or (how == "distil" and self.distil.mixes):
             method["anchors"] = [[{"arm": f"{a.name} on source"}, {"arm": f"{a.name} on target"}] for a in anchors]
         return each.on(method=method)
 

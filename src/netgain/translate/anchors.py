@@ -1,19 +1,27 @@
 """Translation through anchors: pairs of adapters of the same task on both models, read tensor by tensor.
 
 Two passes. The first makes the N x N inner products of each tensor; a method turns them into weights (maps.py). The
-second mixes the target anchors by their weights and truncates. Memory is the anchors of one tensor, never all of them.
+second mixes the target anchors by their weights and truncates. Memory is the anchors of a few tensors, never all of
+them; tensors are read and multiplied by as many threads as torch may use.
 """
 
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
+import torch
 
 from netgain.errors import UserError
-from netgain.translate.files import Adapter, Place, match_depth, same_places, write
-from netgain.translate.gauge import Bundle, Update, cross_inner
+from netgain.translate.files import Adapter, Place, bundle, match_depth, same_places, write
+from netgain.translate.gauge import Products, Update, cross_inner
 from netgain.translate.maps import Grams
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -26,9 +34,10 @@ class Anchor:
 
 
 class Anchors:
-    """N anchors of two models, and which source layers answer to which target layer."""
+    """N anchors of two models, and which source layers answer to which target layer: those at its relative depth,
+    unless `depths` names the source layer of each target layer."""
 
-    def __init__(self, anchors: Sequence[Anchor]) -> None:
+    def __init__(self, anchors: Sequence[Anchor], depths: Mapping[int, int] | None = None) -> None:
         if len(anchors) < 3:
             raise UserError(f"{len(anchors)} anchors are too few to leave one out; give at least 3.")
         if len({anchor.name for anchor in anchors}) < len(anchors):
@@ -36,7 +45,8 @@ class Anchors:
         self.anchors = tuple(anchors)
         self.source_places = same_places([anchor.source for anchor in anchors])
         self.places = same_places([anchor.target for anchor in anchors])
-        self.answers = match_depth(self.source_places, self.places)
+        self.answers = match_depth(self.source_places, self.places, depths)
+        self._products: dict[Place, Products] = {}
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -46,18 +56,26 @@ class Anchors:
     def grams(self, star: Adapter) -> list[Grams]:
         """The inner products of every target tensor, with its source layer's, and with the adapter `star`."""
         same_places([self.anchors[0].source, star])
-        sources = {place: self._source(place, star) for places in self.answers.values() for place in places}
+        wanted = dict.fromkeys(place for places in self.answers.values() for place in places)
+        sources = dict(zip(wanted, in_order(lambda place: self._source(place, star), wanted), strict=True))
         found: list[Grams] = []
-        for place in self.places:
+        for place, products in zip(self.places, in_order(self._target, self.places), strict=True):
+            self._products[place] = products
             parts = [sources[there] for there in self.answers[place]]
             x, cross, own = (sum(part[i] for part in parts) for i in range(3))
-            found.append(Grams(np.asarray(x), self._targets(place).inner(), np.asarray(cross), float(own)))
+            found.append(Grams(np.asarray(x), products.inner(), np.asarray(cross), float(own)))
         return found
 
     def mix(self, weights: np.ndarray, rank: int | None = None) -> Iterator[tuple[Place, Update]]:
         """The target's updates under weights (T, N), of the anchors' rank or of another."""
-        for place, row in zip(self.places, weights, strict=True):
-            yield place, self._targets(place).combine(row, rank or self.anchors[0].target.rank)
+        wanted = rank or self.anchors[0].target.rank
+        targets = [anchor.target for anchor in self.anchors]
+
+        def mixed(at: tuple[Place, np.ndarray]) -> tuple[Place, Update]:
+            place, row = at
+            return place, bundle(targets, place).combine(row, wanted, self._products.get(place))
+
+        yield from in_order(mixed, zip(self.places, weights, strict=True))
 
     def write(self, folder: Path, weights: np.ndarray) -> None:
         """The translated adapter, with the configuration of the target anchors."""
@@ -65,12 +83,28 @@ class Anchors:
 
     def _source(self, place: Place, star: Adapter) -> tuple[np.ndarray, np.ndarray, float]:
         """Inner products of the source anchors at one place, with `star`, and of `star` with itself."""
-        bundle = Bundle([anchor.source.update(place) for anchor in self.anchors])
+        found = bundle([anchor.source for anchor in self.anchors], place)
         own = star.update(place)
-        return bundle.inner(), cross_inner(bundle, own), _squared(own)
+        return found.inner(), cross_inner(found, own), _squared(own)
 
-    def _targets(self, place: Place) -> Bundle:
-        return Bundle([anchor.target.update(place) for anchor in self.anchors])
+    def _target(self, place: Place) -> Products:
+        return bundle([anchor.target for anchor in self.anchors], place).products()
+
+
+def in_order(work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+    """map(work, items) on torch's number of threads, at most one item a thread ahead of what is taken."""
+    threads = torch.get_num_threads()
+    if threads == 1:
+        yield from map(work, items)
+        return
+    ahead: deque[Future[R]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        for item in items:
+            ahead.append(pool.submit(work, item))
+            if len(ahead) > threads:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
 
 
 def _squared(update: Update) -> float:

@@ -1,8 +1,10 @@
 """LoRA adapters in PEFT's format, read and written one layer at a time, and which layer answers to which."""
 
 import json
+import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+import weakref
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from netgain.errors import UserError
-from netgain.translate.gauge import Update
+from netgain.translate.gauge import Bundle, Update
 
 WEIGHTS = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"
@@ -76,20 +78,47 @@ class Adapter:
 
     def update(self, place: Place) -> Update:
         """The update at one place, the scale folded into its left factor."""
-        return Update(self._read(place, "B") * np.float32(self.scale), self._read(place, "A"))
+        b, a = (np.empty(self._shape(place, half), dtype=np.float32) for half in "BA")
+        self.read(place, "B", b)
+        self.read(place, "A", a)
+        return Update(b * np.float32(self.scale), a)
+
+    def read(self, place: Place, half: str, into: np.ndarray) -> None:
+        """One factor as stored into a contiguous float32 array of its shape. It is read and not mapped: a mapped file
+        would stay in memory tensor after tensor."""
+        about = self._tensors[f"{PREFIX}{place.name}.lora_{half}.weight"]
+        first, last = about["data_offsets"]
+        if about["dtype"] == "F32":
+            os.preadv(self._file, [into], self._start + first)
+            return
+        content = bytearray(os.pread(self._file, last - first, self._start + first))
+        into[:] = torch.frombuffer(content, dtype=DTYPES[about["dtype"]]).float().numpy().reshape(about["shape"])
+
+    @cached_property
+    def _file(self) -> int:
+        """The open file, closed with this adapter."""
+        descriptor = os.open(self.folder / WEIGHTS, os.O_RDONLY)
+        weakref.finalize(self, os.close, descriptor)
+        return descriptor
 
     def _shape(self, place: Place, half: str) -> list[int]:
         return self._tensors[f"{PREFIX}{place.name}.lora_{half}.weight"]["shape"]
 
-    def _read(self, place: Place, half: str) -> np.ndarray:
-        """One tensor as float32, read and not mapped: a mapped file would stay in memory tensor after tensor."""
-        about = self._tensors[f"{PREFIX}{place.name}.lora_{half}.weight"]
-        first, last = about["data_offsets"]
-        with (self.folder / WEIGHTS).open("rb") as file:
-            file.seek(self._start + first)
-            content = bytearray(file.read(last - first))
-        tensor = torch.frombuffer(content, dtype=DTYPES[about["dtype"]])
-        return tensor.float().numpy().reshape(about["shape"])
+
+def bundle(adapters: Sequence[Adapter], place: Place) -> Bundle:
+    """The updates of adapters of one model at one place, read straight into the stacked factors."""
+    ranks = [adapter.rank for adapter in adapters]
+    outputs, inputs = adapters[0].shapes[place.name]
+    b = np.empty((outputs, sum(ranks)), dtype=np.float32)
+    a = np.empty((sum(ranks), inputs), dtype=np.float32)
+    first = 0
+    for adapter, rank in zip(adapters, ranks, strict=True):
+        own = np.empty((outputs, rank), dtype=np.float32)
+        adapter.read(place, "B", own)
+        np.multiply(own, np.float32(adapter.scale), out=b[:, first : first + rank])
+        adapter.read(place, "A", a[first : first + rank])
+        first += rank
+    return Bundle(b, a, ranks)
 
 
 DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
@@ -106,42 +135,66 @@ def _header(path: Path) -> tuple[dict[str, Any], int]:
     return header, 8 + length
 
 
-def write(folder: Path, config: dict[str, Any], updates: Iterable[tuple[Place, Update]]) -> None:
-    """An adapter folder that plain PEFT loads; every update has the rank that the config names."""
-    folder.mkdir(parents=True, exist_ok=True)
+def tensors(config: dict[str, Any], updates: Iterable[tuple[Place, Update]]) -> dict[str, torch.Tensor]:
+    """The tensors of an adapter by their names in its file; every update has the rank that the config names."""
     scale = float(config["lora_alpha"]) / (config["r"] ** 0.5 if config.get("use_rslora") else config["r"])
-    tensors: dict[str, torch.Tensor] = {}
+    found: dict[str, torch.Tensor] = {}
     for place, update in updates:
-        tensors[f"{PREFIX}{place.name}.lora_A.weight"] = torch.from_numpy(update.a.astype(np.float32))
-        tensors[f"{PREFIX}{place.name}.lora_B.weight"] = torch.from_numpy((update.b / scale).astype(np.float32))
+        a, b = (
+            np.ascontiguousarray(update.a, dtype=np.float32),
+            np.ascontiguousarray(update.b / scale, dtype=np.float32),
+        )
+        found[f"{PREFIX}{place.name}.lora_A.weight"] = torch.from_numpy(a)
+        found[f"{PREFIX}{place.name}.lora_B.weight"] = torch.from_numpy(b)
+    return found
+
+
+def write(folder: Path, config: dict[str, Any], updates: Iterable[tuple[Place, Update]]) -> None:
+    """An adapter folder that plain PEFT loads."""
+    folder.mkdir(parents=True, exist_ok=True)
     draft = folder / f".{WEIGHTS}.part"
-    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, draft, metadata={"format": "pt"})
+    save_file(tensors(config, updates), draft, metadata={"format": "pt"})
     (folder / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True), encoding="utf-8")
     draft.replace(folder / WEIGHTS)
 
 
-def match(source: Sequence[Place], target: Sequence[Place]) -> dict[Place, Place]:
-    """target place -> source place of the same role at the same relative depth: round(l (L_x - 1) / (L_y - 1))."""
-    roles = {place.role for place in source}
-    for place in target:
-        if place.role not in roles:
-            raise UserError(
-                f'"{place.role}" of the target has no counterpart in the source, which has {", ".join(sorted(roles))}.'
-            )
-    return {place: found[0] for place, found in match_depth(source, target).items()}
+FUSED = {
+    "attn.c_attn": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
+    "attn.c_proj": ("self_attn.o_proj",),
+    "mlp.c_fc": ("mlp.gate_proj", "mlp.up_proj"),
+    "mlp.c_proj": ("mlp.down_proj",),
+    "self_attn.qkv_proj": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
+    "mlp.gate_up_proj": ("mlp.gate_proj", "mlp.up_proj"),
+}
+"""A layer of one family and the layers of another that do its work, which all read the same input."""
 
 
-def match_depth(source: Sequence[Place], target: Sequence[Place]) -> dict[Place, tuple[Place, ...]]:
-    """target place -> the source place of its role at its relative depth; where families name their layers
-    differently, all source places at that depth together."""
+def alike(role: str, available: Collection[str]) -> tuple[str, ...]:
+    """Those of the available roles that do the work of `role`; none when no layer is known to."""
+    if role in available:
+        return (role,)
+    if parts := tuple(part for part in FUSED.get(role, ()) if part in available):
+        return parts
+    same = [whole for whole, parts in FUSED.items() if role in parts or parts == FUSED.get(role)]
+    return tuple(whole for whole in same if whole in available)[:1]
+
+
+def match_depth(
+    source: Sequence[Place], target: Sequence[Place], depths: Mapping[int, int] | None = None
+) -> dict[Place, tuple[Place, ...]]:
+    """target place -> the source places that do its work, at its relative depth round(l (L_x - 1) / (L_y - 1)), or in
+    the layer that `depths` names; where no layer is known to do it, all source places at that depth together."""
     deepest_x = max(place.layer for place in source)
     deepest_y = max(place.layer for place in target)
+    roles = {place.role for place in source}
     pairs: dict[Place, tuple[Place, ...]] = {}
     for place in target:
-        wanted = round(place.layer * deepest_x / deepest_y) if deepest_y else 0
-        alike = [there for there in source if there.role == place.role] or source
-        nearest = min((there.layer for there in alike), key=lambda layer: abs(layer - wanted))
-        pairs[place] = tuple(there for there in alike if there.layer == nearest)
+        relative = round(place.layer * deepest_x / deepest_y) if deepest_y else 0
+        wanted = relative if depths is None else depths[place.layer]
+        known = alike(place.role, roles) or tuple(roles)
+        able = [there for there in source if there.role in known]
+        nearest = min((there.layer for there in able), key=lambda layer: abs(layer - wanted))
+        pairs[place] = tuple(there for there in able if there.layer == nearest)
     return pairs
 
 
@@ -155,18 +208,20 @@ def same_places(adapters: Sequence[Adapter]) -> tuple[Place, ...]:
     return first.places
 
 
-def counterparts(source: Adapter, target_names: Iterator[str] | Sequence[str]) -> dict[Place, Place]:
-    """The places of a target model, named like its modules, that answer to a source adapter's roles."""
+def counterparts(
+    source: Adapter, target_names: Iterable[str], depths: Mapping[int, int] | None = None
+) -> dict[Place, tuple[Place, ...]]:
+    """The places of a target model, among its linear layers, that do the work of a source adapter's, and which."""
     roles = {place.role for place in source.places}
     found: list[Place] = []
     for name in target_names:
         hit = LAYER.match(name)
-        if hit is not None and hit["role"] in roles:
+        if hit is not None and alike(hit["role"], roles):
             found.append(Place(name, int(hit["number"]), hit["role"]))
-    missing = roles - {place.role for place in found}
-    if missing:
+    covered = {role for place in found for role in alike(place.role, roles)}
+    if missing := roles - covered:
         raise UserError(
-            f"the target model has no layer called {sorted(missing)[0]}; translate between families that name their "
-            "layers alike, or train the source adapter on layers that both have."
+            f"the target model has no layer that does the work of {sorted(missing)[0]}; translate between families "
+            "whose layers answer to one another, or train the source adapter on layers that both have."
         )
-    return match(source.places, found)
+    return match_depth(source.places, found, depths)

@@ -12,6 +12,8 @@ import numpy as np
 OVERSAMPLED = 8
 """How many directions beyond the wanted rank the subspace iteration carries."""
 ITERATIONS = 24
+SETTLED = 1e-10
+"""The iteration ends when a step adds less than this share of the squared length that is captured."""
 NEGLIGIBLE = 1e-10
 """Directions with less than this share of the largest squared length are rounding."""
 
@@ -54,69 +56,113 @@ def canonical(update: Update) -> Update:
     return Update(b * root, root[:, None] * a)
 
 
-class Bundle:
-    """N updates of one layer side by side, with the Gram matrices of their factors: b'b and a a' (R, R)."""
+def stacked(updates: Sequence[Update]) -> Update:
+    """Updates of layers that read one input, as one of their outputs in a row: b block-diagonal, a one upon another."""
+    if len(updates) == 1:
+        return updates[0]
+    outputs, ranks = [update.b.shape[0] for update in updates], [update.rank for update in updates]
+    b = np.zeros((sum(outputs), sum(ranks)), dtype=updates[0].b.dtype)
+    row = column = 0
+    for update in updates:
+        b[row : row + len(update.b), column : column + update.rank] = update.b
+        row, column = row + len(update.b), column + update.rank
+    return Update(b, np.concatenate([update.a for update in updates]))
 
-    def __init__(self, updates: Sequence[Update]) -> None:
-        if len({update.shape for update in updates}) != 1:
-            raise ValueError("updates of different shapes cannot be combined")
-        self.b = np.concatenate([update.b for update in updates], axis=1)
-        self.a = np.concatenate([update.a for update in updates], axis=0)
-        self.ranks = np.array([update.rank for update in updates])
-        self.starts = np.concatenate([[0], np.cumsum(self.ranks)[:-1]])
-        self.gram_b = (self.b.T @ self.b).astype(np.float64)
-        self.gram_a = (self.a @ self.a.T).astype(np.float64)
 
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(m, d)."""
-        return self.b.shape[0], self.a.shape[1]
+@dataclass(frozen=True)
+class Products:
+    """The Gram matrices of stacked factors, b'b and a a' (R, R), and how many columns each of N updates has.
+
+    All that inner products and the choice of a combination need: the factors themselves may be gone.
+    """
+
+    b: np.ndarray
+    a: np.ndarray
+    ranks: np.ndarray
 
     def inner(self) -> np.ndarray:
         """<Delta W_i, Delta W_j> = tr((b_i' b_j)(a_j a_i')), (N, N): no (m, d) matrix is ever made."""
-        product = self.gram_b * self.gram_a
-        return np.add.reduceat(np.add.reduceat(product, self.starts, axis=0), self.starts, axis=1)
+        starts = np.concatenate([[0], np.cumsum(self.ranks)[:-1]])
+        product = self.b.astype(np.float64) * self.a.astype(np.float64)
+        return np.add.reduceat(np.add.reduceat(product, starts, axis=0), starts, axis=1)
 
-    def combine(self, weights: np.ndarray, rank: int) -> Update:
-        """The best update of that rank to sum_i weights_i Delta W_i, balanced: b'b = a a'.
+    def best(self, weights: np.ndarray, rank: int) -> tuple[np.ndarray, np.ndarray]:
+        """left and right (R, rank), so that (b left)(right' a) is the best update of that rank to
+        sum_i weights_i Delta W_i, balanced.
 
-        Subspace iteration on M = B D A in the coordinates of the stacked factors, where one step costs R^2 numbers and
-        not m d. A vector is v = A'c or u = B e; M v has coordinates D (A A') c, and M'u has D (B'B) e.
+        Subspace iteration on M = b D a in the coordinates of the stacked factors, where one step costs R^2 numbers and
+        not m d. A vector is v = a'c or u = b e; M v has coordinates D (a a') c, and M'u has D (b'b) e.
         """
+        gram_b, gram_a = self.b.astype(np.float64), self.a.astype(np.float64)
         scale = np.repeat(np.asarray(weights, dtype=np.float64), self.ranks)[:, None]
         width = min(rank + OVERSAMPLED, len(scale))
-        c = np.random.default_rng(0).standard_normal((len(scale), width))
-        c = _orthonormal(self.gram_a, c)
+        start = np.random.default_rng(0).standard_normal((len(scale), width))
+        c, seen, _ = _orthonormal(start, gram_a @ start)
+        held = 0.0
         for _ in range(ITERATIONS):
-            e = _orthonormal(self.gram_b, scale * (self.gram_a @ c))
-            moved = _orthonormal(self.gram_a, scale * (self.gram_b @ e))
-            turned = np.linalg.norm(moved - c @ (c.T @ (self.gram_a @ moved))) if moved.shape == c.shape else np.inf
-            c = moved
-            if turned <= 1e-9 * np.linalg.norm(c):
+            raw = scale * seen
+            _, seen, _ = _orthonormal(raw, gram_b @ raw)
+            raw = scale * seen
+            c, seen, squares = _orthonormal(raw, gram_a @ raw)
+            now = float(squares[-rank:].sum())
+            if now - held <= SETTLED * now:
                 break
-        e = _orthonormal(self.gram_b, scale * (self.gram_a @ c))
-        core = (self.gram_b @ e).T @ (scale * (self.gram_a @ c))
-        u, s, vt = np.linalg.svd(core, full_matrices=False)
-        kept = min(rank, len(s))
-        root = np.zeros(rank)
-        root[:kept] = np.sqrt(s[:kept])
+            held = now
+        raw = scale * seen
+        squares, turns = np.linalg.eigh(raw.T @ (gram_b @ raw))
+        kept = np.flatnonzero(squares > NEGLIGIBLE**2 * max(squares[-1], 0.0) if len(squares) else squares)[::-1][:rank]
+        root = squares[kept] ** 0.25
         left, right = np.zeros((len(scale), rank)), np.zeros((len(scale), rank))
-        left[:, :kept], right[:, :kept] = e @ u[:, :kept], c @ vt[:kept].T
+        left[:, : len(kept)], right[:, : len(kept)] = raw @ turns[:, kept] / root, c @ turns[:, kept] * root
+        return left, right
+
+
+class Bundle:
+    """N updates of one layer side by side: b (m, R) and a (R, d), R the sum of their ranks."""
+
+    def __init__(self, b: np.ndarray, a: np.ndarray, ranks: Sequence[int]) -> None:
+        self.b, self.a = b, a
+        self.ranks = np.array(ranks)
+
+    @classmethod
+    def of(cls, updates: Sequence[Update]) -> "Bundle":
+        """Updates of one shape."""
+        if len({update.shape for update in updates}) != 1:
+            raise ValueError("updates of different shapes cannot be combined")
+        return cls(
+            np.concatenate([update.b for update in updates], axis=1),
+            np.concatenate([update.a for update in updates], axis=0),
+            [update.rank for update in updates],
+        )
+
+    def products(self) -> Products:
+        """What is known of the updates without their factors, in the factors' own precision."""
+        return Products(self.b.T @ self.b, self.a @ self.a.T, self.ranks)
+
+    def inner(self) -> np.ndarray:
+        """<Delta W_i, Delta W_j>, (N, N)."""
+        return self.products().inner()
+
+    def combine(self, weights: np.ndarray, rank: int, products: Products | None = None) -> Update:
+        """The best update of that rank to sum_i weights_i Delta W_i, balanced: b'b = a a'."""
+        left, right = (products or self.products()).best(weights, rank)
         kind = self.b.dtype
-        return Update(self.b @ (left * root).astype(kind), (right * root).T.astype(kind) @ self.a)
+        return Update(self.b @ left.astype(kind), right.T.astype(kind) @ self.a)
 
 
-def _orthonormal(gram: np.ndarray, c: np.ndarray) -> np.ndarray:
-    """Coordinates of an orthonormal basis of the span of c under the inner product `gram`; null directions fall."""
-    lengths, turns = np.linalg.eigh(c.T @ (gram @ c))
-    kept = lengths > NEGLIGIBLE * max(lengths[-1], 0.0) if len(lengths) else np.zeros(0, dtype=bool)
-    return (c @ turns[:, kept]) / np.sqrt(lengths[kept])
+def _orthonormal(c: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """An orthonormal basis of the span of c (R, w) under an inner product G, with G times it and its squared lengths,
+    rising; `seen` is G c. Null directions fall."""
+    squares, turns = np.linalg.eigh(c.T @ seen)
+    kept = squares > NEGLIGIBLE * max(squares[-1], 0.0) if len(squares) else np.zeros(0, dtype=bool)
+    turn = turns[:, kept] / np.sqrt(squares[kept])
+    return c @ turn, seen @ turn, squares[kept]
 
 
 def cross_inner(bundle: Bundle, other: Update) -> np.ndarray:
     """<Delta W_i, other> of each update in the bundle, (N,)."""
     product = (bundle.b.T @ other.b).astype(np.float64) * (bundle.a @ other.a.T).astype(np.float64)
-    return np.add.reduceat(product.sum(1), bundle.starts)
+    return np.add.reduceat(product.sum(1), np.concatenate([[0], np.cumsum(bundle.ranks)[:-1]]))
 
 
 def truncate(update: Update, rank: int) -> Update:

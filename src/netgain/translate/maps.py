@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from netgain.errors import UserError
+from netgain.spec.translation import MIXING
 
 PATH = np.logspace(-4, 4, 20)
 """Regularisation, in units of the mean eigenvalue of the centred Gram matrix."""
@@ -256,26 +257,56 @@ def mlp(grams: Grams, seed: int, dimensions: int = 8, width: int = 16, steps: in
     return found.mix(predicted)
 
 
-# ---- by name
+# ---- ridge before its strength is chosen
 
-METHODS = (
-    "mean",
-    "random",
-    "global_ridge",
-    "pertensor_ridge",
-    "topk_global_ridge",
-    "topk_pertensor_ridge",
-    "pertensor_pca",
-    "pertensor_procrustes",
-    "pertensor_mlp",
-)
-"""Every method that mixes anchors; `zero`, stitching and subspace projection need no anchors (stitch.py)."""
+
+@dataclass(frozen=True)
+class Ridges:
+    """A ridge method at every strength: the anchors that it mixes, of N, and the path of each tensor over them."""
+
+    chosen: np.ndarray
+    n: int
+    paths: tuple[Path, ...]
+
+    @property
+    def count(self) -> int:
+        """How many strengths there are."""
+        return len(self.paths[0].lams)
+
+    def weights(self, at: int) -> np.ndarray:
+        """(T, N) at one strength."""
+        return self._whole([path.weights(path.lams[at]) for path in self.paths])
+
+    def left_out(self, at: int, anchor: int) -> np.ndarray:
+        """(T, N) with which the others translate one of the chosen anchors."""
+        row = int(np.flatnonzero(self.chosen == anchor)[0])
+        return self._whole([path.left_out(path.lams[at])[row] for path in self.paths])
+
+    def _whole(self, rows: list[np.ndarray]) -> np.ndarray:
+        found = np.zeros((len(rows), self.n))
+        found[:, self.chosen] = rows
+        return found
+
+
+def ridges(method: str, grams: list[Grams], k: int) -> Ridges:
+    """One of the four ridge methods, its strength still open; strengths are relative to each tensor's own spread."""
+    n = grams[0].n
+    chosen = nearest(total(grams), min(k, n)) if method.startswith("topk") else np.arange(n)
+    if len(chosen) < 3:
+        raise UserError(f"{method}: {len(chosen)} anchors are too few to leave one out; give at least 3.")
+    each = [total(grams)] * len(grams) if "global" in method else grams
+    return Ridges(chosen, n, tuple(ridge_path(gram.subset(chosen)) for gram in each))
+
+
+# ---- by name
 
 
 def weights(method: str, grams: list[Grams], *, seed: int = 0, k: int = 8) -> np.ndarray:
     """(T, N): the weights of a method for each of the T target tensors."""
     count = len(grams)
     match method:
+        case "zero":
+            return np.zeros((count, grams[0].n))
         case "mean":
             return np.tile(mean(grams[0]), (count, 1))
         case "random":
@@ -295,7 +326,7 @@ def weights(method: str, grams: list[Grams], *, seed: int = 0, k: int = 8) -> np
             return np.stack([procrustes(each) for each in grams])
         case "pertensor_mlp":
             return np.stack([mlp(each, seed) for each in grams])
-    raise UserError(f'"{method}" is no method that mixes anchors; they are {", ".join(METHODS)}.')
+    raise UserError(f'"{method}" is no method that mixes anchors; they are {", ".join(MIXING)}.')
 
 
 def left_out(method: str, grams: list[Grams], *, seed: int = 0, k: int = 8) -> np.ndarray:

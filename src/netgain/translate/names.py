@@ -1,7 +1,4 @@
-"""What needs neither torch nor anchors to be known: the methods that use none, and the text that some of them read."""
-
-FREE = ("stitch", "stitch_procrustes", "subspace")
-"""Methods without anchors: two that read generic text through both models, one that reads only their weights."""
+"""The text that translation reads where nobody gives it any; what needs no torch to be known."""
 
 
 def generic_texts() -> list[str]:

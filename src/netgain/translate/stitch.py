@@ -3,11 +3,15 @@
     Delta W_Y = Q' Delta W_X P'        P: inputs of the target layer -> inputs of the source layer, x_X = P' x_Y
                                        Q: outputs of the source layer -> outputs of the target layer, o_Y = Q' o_X
 Both maps are fitted at positions where a token ends at the same character in both tokenizations, so the tokenizers may
-differ. The rank stays what it was. `subspace` needs no text: it writes the update in the leading singular directions of
-the source's own weight and reads it in the target's.
+differ. Where several source layers do the work of one target layer, their outputs stand in a row; the result is
+truncated to the rank that one of them had. A layer whose outputs are wider than its inputs says nothing of the
+directions that it never writes, and what an update writes there is lost.
+
+`subspace` needs no text: it writes the update in the leading singular directions of the source's own weight and reads
+it in the target's.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
@@ -19,11 +23,13 @@ from torch import Tensor, nn
 from netgain.errors import UserError
 from netgain.models.lm import LM
 from netgain.translate.files import Place
-from netgain.translate.gauge import Update
+from netgain.translate.gauge import Update, truncate
 
 Fit = Literal["ridge", "procrustes"]
-STRENGTHS = (1e-8, 1e-6, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+STRENGTHS = (1e-12, 1e-10, 1e-8, 1e-6, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 """Ridge strengths that are tried, in units of the mean eigenvalue."""
+ALIKE = 1e-9
+"""Shares of explained variance that are the same."""
 HELD_OUT = 4
 """Every HELD_OUT-th text chooses the strength and says how well a map predicts."""
 
@@ -44,12 +50,13 @@ class Moments:
         return cls(np.zeros((p, p)), np.zeros((p, q)), np.zeros(p), np.zeros(q))
 
     def add(self, x: np.ndarray, y: np.ndarray) -> None:
-        """More pairs, (n, p) and (n, q)."""
+        """More pairs, (n, p) and (n, q); summed in float64, since weak directions decide how exact a map is."""
+        x, y = x.astype(np.float64), y.astype(np.float64)
         self.xx += x.T @ x
         self.xy += x.T @ y
         self.x += x.sum(0)
         self.y += y.sum(0)
-        self.yy += float((y.astype(np.float64) ** 2).sum())
+        self.yy += float((y**2).sum())
         self.n += len(x)
 
     def centred(self) -> tuple[np.ndarray, np.ndarray, float]:
@@ -86,7 +93,8 @@ def fit(train: Moments, held_out: Moments, kind: Fit) -> Map:
     turned = vectors.T @ xy
     tried = [vectors @ (turned / (values + s * unit)[:, None]) for s in STRENGTHS]
     scored = [held_out.explained(linear) for linear in tried]
-    best = int(np.argmax(scored))
+    # Of strengths that predict alike the largest: what the text says nothing of must not be amplified.
+    best = max(i for i, score in enumerate(scored) if score >= max(scored) - ALIKE)
     return Map(tried[best], scored[best])
 
 
@@ -101,9 +109,14 @@ class Stitched:
 
 
 def stitch(
-    source: LM, target: LM, updates: dict[Place, tuple[Place, Update]], texts: Sequence[str], kind: Fit = "ridge"
+    source: LM,
+    target: LM,
+    updates: Mapping[Place, tuple[Sequence[Place], Update]],
+    texts: Sequence[str],
+    kind: Fit = "ridge",
+    rank: int | None = None,
 ) -> Iterator[Stitched]:
-    """`updates` maps each target place to its source place and the update there; texts are any generic text."""
+    """`updates` maps each target place to its source places and the update there; texts are any generic text."""
     aligned = [pair for text in texts if len((pair := align(source, target, text)).positions)]
     if len(aligned) < 2 * HELD_OUT:
         raise UserError(f"{len(aligned)} texts have tokens that end together in both models; give at least 8.")
@@ -113,13 +126,19 @@ def stitch(
             into, out = fit(*inputs, kind), fit(*outputs, kind)
             b = (out.linear.T @ update.b).astype(np.float32)
             a = (update.a @ into.linear.T).astype(np.float32)
-            yield Stitched(place, Update(b, a), into.explained, out.explained)
+            made = Update(b, a)
+            if rank is not None and made.rank > rank:
+                made = truncate(made, rank)
+            yield Stitched(place, made, into.explained, out.explained)
 
 
 LAYERS_AT_ONCE = 8
 
 
-def _chunks(items: list[tuple[Place, tuple[Place, Update]]]) -> Iterator[list[tuple[Place, tuple[Place, Update]]]]:
+Work = tuple[Place, tuple[Sequence[Place], Update]]
+
+
+def _chunks(items: list[Work]) -> Iterator[list[Work]]:
     for start in range(0, len(items), LAYERS_AT_ONCE):
         yield items[start : start + LAYERS_AT_ONCE]
 
@@ -152,19 +171,20 @@ def _tokens(lm: LM, text: str) -> tuple[list[int], list[int]]:
 
 
 Pair = tuple[Moments, Moments]
+Sides = tuple[np.ndarray, np.ndarray]
+"""What a layer read (T, d) and wrote (T, m)."""
 
 
 @torch.no_grad()
-def _collect(
-    source: LM, target: LM, chunk: list[tuple[Place, tuple[Place, Update]]], aligned: Sequence[Aligned]
-) -> list[tuple[Pair, Pair]]:
+def _collect(source: LM, target: LM, chunk: list[Work], aligned: Sequence[Aligned]) -> list[tuple[Pair, Pair]]:
     """For each place ((train, held out) of the inputs' map, (train, held out) of the outputs')."""
     found: list[tuple[Pair, Pair]] = []
     for number, each in enumerate(aligned):
-        with _watched(source, [there.name for _, (there, _) in chunk]) as seen_x:
+        with watched(source, [there.name for _, (places, _) in chunk for there in places]) as seen:
             source.hidden(each.source.to(source.device))
-        with _watched(target, [place.name for place, _ in chunk]) as seen_y:
+        with watched(target, [place.name for place, _ in chunk]) as seen_y:
             target.hidden(each.target.to(target.device))
+        seen_x = _in_a_row(seen, [len(places) for _, (places, _) in chunk])
         part = 1 if number % HELD_OUT == HELD_OUT - 1 else 0
         for i in range(len(chunk)):
             in_x, out_x = (side[each.positions[:, 0]] for side in seen_x[i])
@@ -178,10 +198,21 @@ def _collect(
     return found
 
 
+def _in_a_row(seen: Sequence[Sides], counts: Sequence[int]) -> list[Sides]:
+    """What layers that read one input saw, as if they were one layer: `counts` of them each."""
+    found: list[Sides] = []
+    first = 0
+    for count in counts:
+        own = seen[first : first + count]
+        found.append((own[0][0], np.concatenate([out for _, out in own], axis=1)))
+        first += count
+    return found
+
+
 @contextmanager
-def _watched(lm: LM, names: Sequence[str]) -> Iterator[list[tuple[np.ndarray, np.ndarray]]]:
+def watched(lm: LM, names: Sequence[str]) -> Iterator[list[Sides]]:
     """Inside, a forward pass of one text leaves (inputs, outputs) of each named layer in the list."""
-    seen: list[tuple[np.ndarray, np.ndarray]] = [(np.zeros(0), np.zeros(0))] * len(names)
+    seen: list[Sides] = [(np.zeros(0), np.zeros(0))] * len(names)
 
     def keep(i: int):
         def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
