@@ -5,7 +5,7 @@ Runs that differ only in objective and optimiser are done as one pack; each is s
 
 import gc
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -18,11 +18,10 @@ from safetensors import SafetensorError
 from netgain.adapters._torch.packed import PackedStudent, Unpackable
 from netgain.adapters.method import Adapter, Built, Method, Resting
 from netgain.adapters.packed import pack
-from netgain.data.chat import Encoded
 from netgain.data.view import View
 from netgain.errors import UserError
 from netgain.execute import env
-from netgain.execute.built import built
+from netgain.execute.built import built, dev_views
 from netgain.execute.cost import cost
 from netgain.execute.events import Emit, Event, Logged
 from netgain.execute.further import further, guarded
@@ -198,8 +197,7 @@ def _untouched(job: Job, method: Method) -> None:
 
 def _built(job: Job, method: Built, prepared: Callable[[Run], Prepared]) -> None:
     """Make the adapter of a run that takes no step, and measure it like one that was trained."""
-    dev = list(dev_views(job.run, prepared(job.run), job.lm)) if method.scale == "dev" else []
-    adapter, about = built(job, method, dev)
+    adapter, about = built(job, method, prepared)
     try:
         parts = measure([job], [0], [{"final": lambda: None}], None)
         spent = cost(job.lm, adapter)
@@ -280,7 +278,7 @@ def learn(jobs: Sequence[Job], student: Student, adapters: Sequence[Adapter], pr
     run, lm = job.run, job.lm
     objectives = [by_source(each.run.objective, each.run.data.sources) for each in jobs]
     arms = [Arm(j.each.sig, a, o, j.run.optim) for j, a, o in zip(jobs, adapters, objectives, strict=True)]
-    dev = list(dev_views(run, prepared, lm))
+    dev = list(dev_views(run, prepared.dev, lm))
     training = Training(
         student,
         arms,
@@ -370,14 +368,6 @@ def views(run: Run, prepared: Prepared, lm: LM) -> Callable[[int], View]:
         return family.view(rows, lm.pad_id, torch_stream(run.seed, f"corruption/{k}"), chosen)
 
     return view
-
-
-def dev_views(run: Run, prepared: Prepared, lm: LM) -> Iterator[View]:
-    """The dev rows in batches of like length."""
-    rows: list[Encoded] = sorted(prepared.dev, key=lambda row: len(row.ids))
-    for start in range(0, len(rows), run.optim.batch):
-        batch = rows[start : start + run.optim.batch]
-        yield lm.family.view(batch, lm.pad_id, torch_stream(run.seed, f"dev/{start}"))
 
 
 def _checkpoints(job: Job, adapter: Adapter, arm: Arm, steps: int) -> Checkpoints:
