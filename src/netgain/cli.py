@@ -244,7 +244,7 @@ def translate(
     source: Annotated[Path, typer.Option("--from", help="A LoRA adapter folder (PEFT's format) or a run's adapter.")],
     target: Annotated[str, typer.Option("--to", help="The model that the adapter is translated for.")],
     out: Annotated[Path, typer.Option(help="Folder to write; must not exist.")],
-    method: Annotated[str, typer.Option(help="global_ridge, pertensor_ridge, topk_..., mean, stitch, subspace, ...")],
+    method: Annotated[str, typer.Option(help="global_ridge, pertensor_ridge, topk_..., stitch, distil, ...")],
     anchors: Annotated[
         Path | None, typer.Option(help="Folder of anchors: NAME/source and NAME/target are one task's adapters.")
     ] = None,
@@ -253,6 +253,8 @@ def translate(
         Path | None, typer.Option(help="Generic text, paragraphs apart; netgain's own without it.")
     ] = None,
     k: Annotated[int, typer.Option(help="How many anchors the topk methods keep.")] = 8,
+    layers: Annotated[str, typer.Option(help="Which layers answer to one another: by depth, or by cka.")] = "depth",
+    probe: Annotated[bool, typer.Option(help="With anchors: load the target and measure them on text.")] = True,
     seed: int = 0,
     as_json: Json = False,
 ) -> None:
@@ -262,7 +264,7 @@ def translate(
     from netgain.execute.translate import Asked
     from netgain.execute.translate import translate as run_translation
 
-    found = run_translation(Asked(source, base, target, method, anchors, texts, out, seed, k))
+    found = run_translation(Asked(source, base, target, method, anchors, texts, out, seed, k, layers, probe))
     if as_json:
         _print_json(asdict(found))
     else:
