@@ -5,19 +5,25 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from netgain.data.source import read
 from netgain.errors import UserError
 from netgain.execute.pack import pack_key
 from netgain.execute.plan import make
 from netgain.execute.rollouts import bench_of, judging, set_score
+from netgain.judges._base import Case
+from netgain.judges._reward import RewardModel
 from netgain.ledger.store import Ledger
 from netgain.measure import diversity
 from netgain.measure.embedder import embedder
 from netgain.objectives.sampling import Rollout
+from netgain.objectives.terms.diversity import Diversity
 from netgain.spec.load import load
-from netgain.spec.run import EmbeddedSource, Run
+from netgain.spec.run import EmbeddedSource, Run, Weighted
+from netgain.training.judge import load_encoder, save
 
+torch.set_num_threads(1)
 STUDY = Path(__file__).parents[2] / "studies" / "diversity.yaml"
 TEXTS = ["a red fox runs", "a red fox sleeps", "the old eel swims far away", "", "a red fox runs"]
 HASHED = embedder("hashed")
@@ -73,6 +79,43 @@ def test_quality_is_what_a_task_or_a_judge_says(tmp_path: Path) -> None:
     assert found[[0, 1]] == pytest.approx([0.5, 1 / (1 + math.e)])
     with pytest.raises(UserError, match=r"objective\.diversity\.quality\.task"):
         judging(run_of({"task": "sum"}), rows, bench)
+
+
+def test_a_reward_model_is_a_quality(tmp_path: Path) -> None:
+    """q = sigmoid(r(answer) - r(the row's own)), from the very logits of the model."""
+    net, tok = load_encoder("tiny-mlm", 0)
+    with torch.no_grad():
+        net.get_parameter("classifier.weight").mul_(20)
+    save(net, tok, tmp_path / "judge")
+    rows = read(EmbeddedSource(kind="embedded", suite="replies", n=2, seed=5), None)
+    run = run_of({"judge": {"kind": "reward", "model": str(tmp_path / "judge")}})
+    judge, term = judging(run, rows, bench_of(tmp_path, "cpu")), run.objective["diversity"].term
+    assert judge is not None
+    assert isinstance(term, Rollout)
+    texts = [rows[1].answer, "no", "what a lovely thing to say to me", ""]
+    found = judge(term, 1, texts).quality
+    model = RewardModel(net, tok, "tiny")
+    rated = [model.rate([Case("c", rows[1].turns, text)], None, 1)[0].value for text in texts]
+    assert found == pytest.approx([1 / (1 + math.exp(rated[0] - each)) for each in rated], abs=1e-4)  # type: ignore[operator]
+    assert found is not None
+    assert found[0] == pytest.approx(0.5)
+    assert np.ptp(found) > 1e-3
+
+
+@pytest.mark.parametrize("name", ["semantic_distance", "vendi"])
+def test_minilm_is_the_embedder_and_sees_meaning(name: str) -> None:
+    """Two ways to say one thing are nearer than two things said alike, and the odd one earns the most."""
+    texts = ["The film was wonderful.", "I loved this movie.", "It was a great picture.", "My car needs new brakes."]
+    term = Diversity.model_validate({"score": name, "samples": 4})
+    run = run_of().model_copy(update={"objective": {"diversity": Weighted(term=term, weight=0.3)}})
+    judge = judging(run, [], bench_of(None, "cpu"))
+    assert term.embedder == "minilm"
+    assert judge is not None
+    answers = judge(term, 0, texts)
+    assert answers.diversity([0, 1]) < 0.7 * answers.diversity([0, 3])
+    credit = term.credited(answers).advantages
+    assert credit.argmax() == 3
+    assert credit[3] > 0
 
 
 def test_an_embedder_of_ones_own_is_named_by_its_place() -> None:
