@@ -6,19 +6,16 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from markupsafe import Markup
-from pydantic import ValidationError
 
-from netgain.errors import UserError
 from netgain.ledger.store import Ledger
 from netgain.report.frame import Frame
 from netgain.report.html.markup import element
 from netgain.report.html.page import render
+from netgain.report.noted import study_of
 from netgain.report.study import Report, build
 from netgain.report.view import fragments
 from netgain.report.view.peek import peeks
 from netgain.report.view.watch import StudyRow
-from netgain.spec.run import SpecError
-from netgain.spec.study import Study
 
 Made = TypeVar("Made")
 
@@ -72,15 +69,3 @@ class Judge:
     def _of(self, key: str) -> _Kept:
         with self._lock:
             return self._kept.setdefault(key, _Kept())
-
-
-def study_of(note: dict[str, Any]) -> Study:
-    """The study as the ledger noted it when it ran."""
-    said: dict[str, Any] = note.get("study") or {}
-    try:
-        return Study.model_validate({**said, "scale": note.get("scale")})
-    except (ValidationError, SpecError):
-        raise UserError(
-            "These runs were not made by netgain run, or by another version of it, so there is no study to judge: "
-            "netgain report LEDGER and netgain compare read imported results."
-        ) from None
