@@ -169,6 +169,24 @@ def view(
     serve(ledger, port)
 
 
+@app.command(name="compare-reports")
+def compare_reports(
+    first: Annotated[str, typer.Argument(metavar="A", help="LEDGER, or LEDGER:STUDY where it holds several.")],
+    second: Annotated[str, typer.Argument(metavar="B", help="The same, for what stands beside it.")],
+    as_json: Json = False,
+) -> None:
+    """Two studies, or one study in two ledgers, side by side: declared answers, scores, and whether they differ."""
+    from netgain.report.beside import beside
+
+    made = beside(first, second)
+    if as_json:
+        _print_json(made.to_json())
+    else:
+        from netgain.report.terminal import console
+
+        made.render(console())
+
+
 @app.command(name="show-data")
 def show_data(
     study: StudyFile,
