@@ -11,6 +11,7 @@ from statsmodels.regression.linear_model import OLS
 from statsmodels.stats.proportion import proportion_confint
 
 from netgain.stats import intervals
+from netgain.stats.crossed import recipe_score
 
 quick = settings(deadline=None, max_examples=60)
 counts = st.integers(1, 400).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
@@ -117,6 +118,22 @@ def test_token_weighted_mean_is_sum_over_sum() -> None:
     draws = rng.integers(0, 40, (4000, 40))
     boot = (nll * tokens)[draws].sum(1) / tokens[draws].sum(1)
     assert answer.se == pytest.approx(boot.std(), rel=0.1)
+
+
+def test_no_end_of_a_share_lies_outside_0_and_1() -> None:
+    """Token-weighted accuracies near 1 are no rates, and their t interval passes 1."""
+    values, weights = np.array([1.0, 1.0, 0.9, 1.0, 0.6]), np.array([3.0, 4.0, 9.0, 5.0, 2.0])
+    assert intervals.score(values, weights=weights).high > 1
+    held = intervals.score(values, weights=weights, share=True)
+    assert (held.high, held.scale) == (1.0, "share")
+    assert held.low == intervals.score(values, weights=weights).low
+    seeds = np.stack([values, values[::-1]])
+    loose, kept = recipe_score(seeds, weights=weights), recipe_score(seeds, weights=weights, share=True)
+    assert loose is not None
+    assert loose.high > 1
+    assert kept is not None
+    assert kept.high == 1.0
+    assert kept.at(0.99).high == 1.0
 
 
 def test_an_item_without_tokens_is_no_item() -> None:

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from netgain.errors import UserError
+from netgain.ledger.items import higher_is_better
 from netgain.ledger.store import Ledger, RunFolder
 from netgain.spec.study import Planned, Study, planned
 from netgain.stats.linearised import linearised_f1, linearised_mcc
@@ -125,6 +126,12 @@ class Frame:
         for member in self.members[arm]:
             return member.record["tasks"].get(task)
         return None
+
+
+def is_share(metric: str, values: NDArray[np.float64]) -> bool:
+    """Whether no value of this metric lies outside 0 and 1, more being better; the linearised F1 is one by its mean."""
+    known = values[~np.isnan(values)]
+    return higher_is_better(metric) and (metric == SPAN_F1 or bool(((known >= 0) & (known <= 1)).all()))
 
 
 def _select(table: pa.Table, task: str, metric: str, checkpoint: str) -> pa.Table:

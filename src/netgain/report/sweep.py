@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from netgain.ledger.items import higher_is_better
-from netgain.report.frame import Frame, Matrix
+from netgain.report.frame import Frame, Matrix, is_share
 from netgain.spec.identity import stream
 from netgain.spec.study import Arm, Study, expand
 from netgain.stats.crossed import checkpoint, recipe
@@ -202,7 +202,7 @@ def _read(
     controls: Sequence[Measured],
     frame: Frame,
 ) -> Curve:
-    grid, all_values, sign = _grid(levels, controls, higher_is_better(metric))
+    grid, all_values = _grid(levels, controls, higher_is_better(metric))
     rng = stream(0, f"report/sweep/{name}/{task}/{metric}")
     first, *others = levels
     weights, clusters = grid.weights, grid.clusters
@@ -218,7 +218,7 @@ def _read(
         gain = None if each is first else _difference(values, grid.values[0], weights, clusters)
         together = selection.simultaneous.arms.get(each.label, gain)
         word = "reference" if together is None else _word(together.low, together.high)
-        score = _score(values, weights, clusters, sign > 0)
+        score = _score(values, weights, clusters, metric)
         points.append(
             Point(
                 each.label, each.arm.name, each.value, score, gain, word,
@@ -250,8 +250,8 @@ def _read(
     )
 
 
-def _grid(levels: Sequence[Measured], controls: Sequence[Measured], higher: bool) -> tuple[Levels, list[Floats], int]:
-    """(levels, values of levels and controls, sign): on the seeds and items that all of them have, + being better."""
+def _grid(levels: Sequence[Measured], controls: Sequence[Measured], higher: bool) -> tuple[Levels, list[Floats]]:
+    """(levels, values of levels and controls): on the seeds and items that all of them have, + being better."""
     everyone = [*levels, *controls]
     sign = 1 if higher else -1
     shared = [seed for seed in levels[0].matrix.seeds if all(seed in each.matrix.seeds for each in everyone)]
@@ -267,7 +267,7 @@ def _grid(levels: Sequence[Measured], controls: Sequence[Measured], higher: bool
         weights=None if weights is None else weights[kept],
         clusters=None if clusters is None else clusters[kept],
     )
-    return grid, values, sign
+    return grid, values
 
 
 def _difference(values: Floats, base: Floats, weights: Floats | None, clusters: np.ndarray | None) -> Pivot:
@@ -277,10 +277,10 @@ def _difference(values: Floats, base: Floats, weights: Floats | None, clusters: 
     )
 
 
-def _score(values: Floats, weights: Floats | None, clusters: np.ndarray | None, higher: bool) -> Pivot:
+def _score(values: Floats, weights: Floats | None, clusters: np.ndarray | None, metric: str) -> Pivot:
     """The level's own mean in the metric's own direction; a rate where it is one."""
-    found = benefit(_difference(values, np.zeros((1, values.shape[1])), weights, clusters), higher)
-    return replace(found, what="score", scale="percent" if higher and 0 <= found.estimate <= 1 else "raw")
+    found = benefit(_difference(values, np.zeros((1, values.shape[1])), weights, clusters), higher_is_better(metric))
+    return replace(found, what="score", scale="percent" if is_share(metric, values) else "raw").at(found.level)
 
 
 def _word(low: float, high: float) -> str:

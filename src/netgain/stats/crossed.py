@@ -180,15 +180,19 @@ def recipe_score(
     clusters: Sequence[object] | np.ndarray | None = None,
     level: float = 0.95,
     what: str = "score",
+    share: bool = False,
 ) -> Pivot | None:
-    """One arm's mean over seeds x items, (S, n); a rate gets two pseudo-items of 1 and two of 0 ("plus four")."""
+    """One arm's mean over seeds x items, (S, n); a rate gets two pseudo-items of 1 and two of 0 ("plus four").
+
+    `share` says that no value can lie outside 0 and 1, so that no end of an interval does.
+    """
     if no_recipe(values, clusters):
         return None
     rate = is_binary(values) and weights is None
     return crossed(
         units(values, weights=weights, clusters=clusters),
         level=level,
-        scale="percent" if rate else "raw",
+        scale="percent" if rate else "share" if share else "raw",
         what=what,
         pseudo=(1.0, 1.0, 0.0, 0.0) if rate else (),
         names="plus-four, " if rate else "",

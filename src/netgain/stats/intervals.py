@@ -98,8 +98,12 @@ def score(
     clusters: Sequence[object] | np.ndarray | None = None,
     level: float = 0.95,
     what: str = "score",
+    share: bool = False,
 ) -> Estimate:
-    """The shipped interval of one arm's values (n,), missing entries (NaN) left out and n saying so."""
+    """The shipped interval of one arm's values (n,), missing entries (NaN) left out and n saying so.
+
+    `share` says that no value can lie outside 0 and 1, so that no end of an interval does.
+    """
     table = np.asarray(values, dtype=np.float64)
     seen = ~np.isnan(table)
     present = table[seen]
@@ -108,7 +112,8 @@ def score(
     kept = None if weights is None else np.asarray(weights, dtype=np.float64)[seen]
     groups = None if clusters is None else np.asarray(clusters, dtype=object)[seen]
     if kept is not None or not is_binary(present):
-        return mean(present, weights=kept, clusters=groups, level=level, what=what)
+        scale: Scale = "share" if share else "raw"
+        return mean(present, weights=kept, clusters=groups, level=level, what=what, scale=scale)
     successes = int(present.sum())
     if groups is None:
         return rate(successes, present.size, level, what=what)

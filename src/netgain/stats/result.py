@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from netgain.stats.distributions import t_quantile, t_tail
 
 Floats = NDArray[np.float64]
-Scale = Literal["percent", "points", "raw", "change"]
-"""percent: a rate, 0.566 is "56.6 %"; points: a difference of rates; raw: as it is; change: a signed raw difference."""
+Scale = Literal["percent", "points", "raw", "share", "change"]
+"""percent: a rate, 0.566 is "56.6 %"; points: a difference of rates; raw: as it is; share: as it is, within
+0 and 1; change: a signed raw difference."""
 
 
 def say(value: float, scale: Scale) -> str:
@@ -131,7 +132,7 @@ class Pivot(Estimate):
         return min(1.0, 2.0 * min(self.p_below(value), self.p_above(value)))
 
 
-LIMITS: dict[Scale, tuple[float, float]] = {"percent": (0.0, 1.0), "points": (-1.0, 1.0)}
+LIMITS: dict[Scale, tuple[float, float]] = {"percent": (0.0, 1.0), "share": (0.0, 1.0), "points": (-1.0, 1.0)}
 
 
 def ends(centre: float, se: float, df: float, level: float, scale: Scale) -> tuple[float, float]:
