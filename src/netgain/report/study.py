@@ -15,7 +15,7 @@ from netgain.ledger.items import higher_is_better
 from netgain.ledger.store import Ledger
 from netgain.report.diversity import Diversity, read_diversity
 from netgain.report.forgetting import Forgetting, read_forgetting
-from netgain.report.frame import Frame, Matrix
+from netgain.report.frame import Frame, Matrix, is_share
 from netgain.report.sweep import Sweep, read_sweep
 from netgain.report.translation import Translated, read_translation
 from netgain.spec.identity import stream
@@ -211,9 +211,12 @@ def _score(arm: str, task: str, card: dict[str, Any], checkpoint: str, matrix: M
     kept = ~np.isnan(matrix.values).any(axis=0)
     weights = None if matrix.weights is None else matrix.weights[kept]
     clusters = None if matrix.clusters is None else matrix.clusters[kept]
-    found: Estimate | None = recipe_score(complete, weights=weights, clusters=clusters) if kept.any() else None
+    share = is_share(card["metric"], complete)
+    found: Estimate | None = None
+    if kept.any():
+        found = recipe_score(complete, weights=weights, clusters=clusters, share=share)
     if found is None:
-        found = score(matrix.values[0], weights=matrix.weights, clusters=matrix.clusters)
+        found = score(matrix.values[0], weights=matrix.weights, clusters=matrix.clusters, share=share)
     return Score(
         arm=arm,
         task=task,
