@@ -72,8 +72,18 @@ def run(
         str, typer.Option(help="Arms trained together over one base: auto (what memory allows), off, or a number.")
     ] = "auto",
     redo: Annotated[list[str] | None, typer.Option(help="Do this run again (a sig); may be repeated.")] = None,
+    on: Annotated[
+        str, typer.Option(help="local, ray, ray://HOST:PORT, slurm or slurm:partition=gpu,gpus=1,minutes=240.")
+    ] = "local",
+    mirror: Annotated[
+        str | None, typer.Option(help="URL for finished runs, where other machines do not see the ledger's folder.")
+    ] = None,
+    silence: Annotated[
+        float, typer.Option(min=1, help="Seconds without a sign of life before a run goes to another worker.")
+    ] = 1800.0,
 ) -> None:
     """Execute what is missing, with live progress. Killed at any moment, it continues where it was."""
+    from netgain.execute.cluster import Where
     from netgain.execute.local import execute
     from netgain.ledger.store import Ledger
     from netgain.spec.load import load
@@ -82,7 +92,8 @@ def run(
     if pack not in ("auto", "off") and not (pack.isdecimal() and int(pack) > 0):
         raise UserError(f'--pack takes auto, off or a number of arms, not "{pack}".')
     runtime = Runtime.model_validate({"device": device, "pack": int(pack) if pack.isdecimal() else pack})
-    failed = execute(load(study, scale), Ledger(ledger), runtime, jobs=jobs, redo=redo or [])
+    where = Where(on, mirror, silence)
+    failed = execute(load(study, scale), Ledger(ledger), runtime, jobs=jobs, redo=redo or [], where=where)
     if failed:
         sys.exit(1)
 
