@@ -5,7 +5,7 @@ LEDGER ?= ledger
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-browser lint types format bench coverage clean
+.PHONY: help setup demo test test-slow chaos test-browser lint types format bench coverage clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -25,10 +25,14 @@ demo: setup  ## Fine-tune a small language model over three seeds; what was gain
 	$(BIN)/netgain report studies/quickstart.yaml --ledger $(LEDGER)
 
 test: setup  ## Every test that takes seconds (under 8 minutes on 2 cores)
-	$(BIN)/python -m pytest -m 'not slow and not browser' -n auto --maxprocesses 8 --dist loadfile
+	$(BIN)/python -m pytest -m 'not slow and not browser and not chaos' -n auto --maxprocesses 8 --dist loadfile
 
 test-slow: setup  ## The tests that take minutes
 	$(BIN)/python -m pytest -m slow
+
+chaos: setup  ## Kill, corrupt and starve real runs, here and on a Ray cluster: what survives? (under 15 minutes)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[ray,slurm]'
+	$(BIN)/python -m pytest -m chaos tests/chaos
 
 AXE := .venv/axe/node_modules/axe-core/axe.min.js
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from netgain.errors import UserError
+from netgain.execute.cluster import HERE, Where, send_out
 from netgain.execute.disjoint import refuse_shared_problems
 from netgain.execute.events import Board, Emit, Event, Status
 from netgain.execute.plan import refuse_drift
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
 POLL_SECONDS = 1.0
 
 
-def execute(study: Study, ledger: Ledger, runtime: Runtime, *, jobs: int = 1, redo: Sequence[str] = ()) -> int:
+def execute(
+    study: Study, ledger: Ledger, runtime: Runtime, *, jobs: int = 1, redo: Sequence[str] = (), where: Where = HERE
+) -> int:
     """Run what is missing; the number of runs that failed."""
     for prefix in redo:
         folder = ledger.find(prefix)
@@ -42,7 +45,9 @@ def execute(study: Study, ledger: Ledger, runtime: Runtime, *, jobs: int = 1, re
         finished_before=len(wanted) - len(todo),
     )
     with Live(board, study.name) as live:
-        if jobs == 1 or len(todo) <= 1:
+        if where.on != HERE.on:
+            send_out(todo, study, ledger, runtime, where, live.on)
+        elif jobs == 1 or len(todo) <= 1:
             work(todo, ledger, runtime, study, live.on)
         else:
             _spread(todo, ledger, runtime, study, live.on, min(jobs, len(todo)))
