@@ -28,6 +28,7 @@ test: setup  ## Every test that takes seconds (under 8 minutes on 2 cores)
 	$(BIN)/python -m pytest -m 'not slow and not browser and not chaos' -n auto --maxprocesses 8 --dist loadfile
 
 test-slow: setup  ## The tests that take minutes
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[serve]'
 	$(BIN)/python -m pytest -m slow
 
 chaos: setup  ## Kill, corrupt and starve real runs, here and on a Ray cluster: what survives? (under 15 minutes)
