@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from netgain.report.denoised_words import blocks as denoised_blocks
 from netgain.report.diversity_words import blocks as diversity_blocks
 from netgain.report.diversity_words import details as diversity_details
 from netgain.report.forgetting_words import answers, evidence
@@ -28,7 +29,7 @@ CONTRAST_COLUMNS = (
 def markdown(report: "Report") -> str:
     """The whole report as one Markdown document."""
     sections = (
-        *(_head, _completeness, _contrasts, _forgetting, _translation, _sweep, _diversity),
+        *(_head, _completeness, _contrasts, _forgetting, _translation, _sweep, _diversity, _denoised),
         *(_findings, _scores, _cost, _provenance),
     )
     return "\n".join(line for section in sections for line in (*section(report), "")).rstrip() + "\n"
@@ -96,6 +97,11 @@ def _diversity(report: "Report") -> Iterator[str]:
     if report.diversity is not None:
         found = report.diversity
         yield from _blocks("Diversity at equal quality", [*diversity_blocks(found), *diversity_details(found)])
+
+
+def _denoised(report: "Report") -> Iterator[str]:
+    if report.denoised is not None:
+        yield from _blocks("Methods on a masked-diffusion model", denoised_blocks(report.denoised))
 
 
 def _translation(report: "Report") -> Iterator[str]:

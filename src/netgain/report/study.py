@@ -13,6 +13,7 @@ from netgain.errors import UserError
 from netgain.ledger.files import write_bytes, write_json
 from netgain.ledger.items import higher_is_better
 from netgain.ledger.store import Ledger
+from netgain.report.denoised import Denoised, read_denoised
 from netgain.report.diversity import Diversity, read_diversity
 from netgain.report.forgetting import Forgetting, read_forgetting
 from netgain.report.frame import Frame, Matrix, is_share
@@ -107,6 +108,7 @@ class Report:
     sweep: Sweep | None = None
     translation: Translated | None = None
     diversity: Diversity | None = None
+    denoised: Denoised | None = None
     forgetting: Forgetting | None = None
 
     def answers(self) -> Iterator[str]:
@@ -138,6 +140,7 @@ class Report:
             "sweep": None if self.sweep is None else self.sweep.to_json(),
             "translation": None if self.translation is None else self.translation.to_json(),
             "diversity": None if self.diversity is None else self.diversity.to_json(),
+            "denoised": None if self.denoised is None else self.denoised.to_json(),
             "forgetting": None if self.forgetting is None else self.forgetting.to_json(),
             "cost": self.cost,
             "provenance": self.provenance,
@@ -172,6 +175,7 @@ def build(study: Study, ledger: Ledger) -> Report:
         sweep=read_sweep(study, frame),
         translation=read_translation(study, frame),
         diversity=read_diversity(study, frame, findings),
+        denoised=read_denoised(study, frame),
         forgetting=read_forgetting(study, frame),
     )
 

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from netgain.audit.finding import Severity
+from netgain.report.denoised_words import blocks as denoised_blocks
 from netgain.report.diversity import Diversity
 from netgain.report.diversity_words import blocks as diversity_blocks
 from netgain.report.diversity_words import charts as diversity_charts
@@ -81,6 +82,8 @@ def show_report(report: Report, out: Console | None = None, an_hour: float | Non
         _show_translation(report.translation, out)
     if report.diversity is not None:
         _show_diversity(report.diversity, out, an_hour)
+    if report.denoised is not None:
+        _show_blocks(denoised_blocks(report.denoised), out)
     cost = report.cost
     out.print(
         Text(f"training {seconds(cost['train_seconds'])}, measuring {seconds(cost['measure_seconds'])}", style="dim")

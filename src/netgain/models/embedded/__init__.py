@@ -1,8 +1,8 @@
 """The models that netgain brings along, so that a study needs no network.
 
 tiny-llama, tiny-gpt2 and tiny-mlm lie in this folder, pretrained by tools/train_embedded.py. smollm2 is
-SmolLM2-135M-Instruct, from the Python package that carries it (smollm2.py). What each of them knows and does not is in
-docs/models.md.
+SmolLM2-135M-Instruct, from the Python package that carries it (smollm2.py); minilm-mlm is made from a packaged encoder
+on first use (minilm_mlm.py). What each of them knows and does not is in docs/models.md.
 """
 
 from pathlib import Path
@@ -10,7 +10,7 @@ from pathlib import Path
 from netgain.errors import UserError, did_you_mean
 
 TINY = ("tiny-llama", "tiny-gpt2", "tiny-mlm")
-NAMES = ("smollm2", *TINY)
+NAMES = ("smollm2", "minilm-mlm", *TINY)
 
 
 def path(name: str) -> Path:
@@ -21,6 +21,10 @@ def path(name: str) -> Path:
         from netgain.models.embedded import smollm2
 
         return smollm2.folder()
+    if name == "minilm-mlm":
+        from netgain.models.embedded import minilm_mlm
+
+        return minilm_mlm.folder()
     return Path(__file__).parent / name
 
 

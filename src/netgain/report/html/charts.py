@@ -135,7 +135,7 @@ def _cross(point: FrontierPoint, i: int, x: svg.Axis, y: svg.Axis, taken: list[B
     px, py = x.inside(point.kept.estimate), y.inside(point.gained.estimate)
     shade = f"c{i % svg.PALETTE}"
     name = cut(point.name, 190)
-    lx, ly, anchor = _label_place(px, py, 7.0 * len(name), x, y, taken)
+    lx, ly, anchor = label_place(px, py, 7.0 * len(name), x, y, taken)
     parts = [
         line(x.inside(point.kept.low), py, x.inside(point.kept.high), py, f"interval {shade}"),
         line(px, y.inside(point.gained.low), px, y.inside(point.gained.high), f"interval {shade}"),
@@ -147,7 +147,7 @@ def _cross(point: FrontierPoint, i: int, x: svg.Axis, y: svg.Axis, taken: list[B
     return bound(point.identity, words, parts)
 
 
-def _label_place(
+def label_place(
     px: float, py: float, long: float, x: svg.Axis, y: svg.Axis, taken: list[Box]
 ) -> tuple[float, float, str]:
     """The nearest free place for a name: beside its mark, else further out at the end of a thin line."""
