@@ -30,9 +30,10 @@ from netgain.execute.measuring import Checkpoints, evaluated, measure, times
 from netgain.execute.memory import arm_bytes, arms_that_fit
 from netgain.execute.pack import LIMIT, Member, pack_key
 from netgain.execute.prepare import Prepared, order_of, prepare, template_of
-from netgain.execute.reach import reach
 from netgain.execute.prompts import kept
+from netgain.execute.reach import reach
 from netgain.execute.rollouts import bench_of, judging
+from netgain.execute.strip import strips
 from netgain.execute.teachers import references_for
 from netgain.ledger.files import storage_error
 from netgain.ledger.store import RunFolder
@@ -235,6 +236,7 @@ def perform(jobs: Sequence[Job], method: Method, prepared: Prepared) -> None:
             jobs[k].folder.write("data.json", prepared.summary)
             adapters[k].save(jobs[k].folder.path / "adapter")
             with nullcontext() if crew is None else crew.only(k):
+                records[k]["strips"] = strips(jobs[k])
                 records[k]["reach"] = reach(jobs[k].lm, prepared.train.rows)
         checkpoints = [_checkpoints(jobs[k], adapters[k], learned.arms[k], records[k]["steps"]) for k in left]
         parts = measure([jobs[k] for k in left], left, checkpoints, crew)
@@ -388,6 +390,7 @@ def _seal(job: Job, parts: Sequence[str], record: dict[str, Any]) -> float:
     asked = kept(job.run.tasks, job.study_folder, job.folder.ledger)
     about = {"template": job.template.fingerprint, "tasks": cards, "prompts": asked, "measure_seconds": seconds}
     job.folder.finish({**record, **about})
+    return seconds
 
 
 def _record(job: Job, learned: Learned, k: int) -> dict[str, Any]:
