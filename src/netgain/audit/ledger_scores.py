@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from netgain.audit._controls import blind
 from netgain.audit._noise import detectable
 from netgain.audit._reading import listed
 from netgain.audit.finding import Finding, Severity
@@ -25,7 +26,8 @@ class MajorityScore(LedgerRule):
     fix = "Print the majority share beside the score, and use a metric that a constant answer cannot win (macro F1)."
 
     def check(self) -> Iterator[Finding]:
-        """Binary scores of trained checkpoints within two standard errors of the commonest label's share, or below."""
+        """Binary scores of trained checkpoints within two standard errors of the commonest label's share, or below; a
+        control that sees no input can do no better, and is left out."""
         rows = self.db.execute(
             f"""
             WITH scored AS (SELECT arm, coalesce(seed, -1) seed, task, metric, checkpoint, avg(value) score, count(*) n,
@@ -38,7 +40,10 @@ class MajorityScore(LedgerRule):
             WHERE checkpoint <> 'base' AND score <= share + 2 * sqrt(share * (1 - share) / n) ORDER BY ALL
             """
         ).fetchall()
+        controls = blind(self.db) if rows else set[tuple[str, str]]()
         for arm, seed, task, metric, checkpoint, score, n, top, share in rows:
+            if (arm, task) in controls:
+                continue
             yield self.finding(
                 f'{who(arm, seed, task, checkpoint)}: {metric} {score:.1%} of {n}; always answering "{top}" gives '
                 f"{share:.1%}.",
