@@ -33,8 +33,8 @@ class ConstantPrediction(LedgerRule):
     def check(self) -> Iterator[Finding]:
         """The commonest prediction covers 95 % of items whose labels differ.
 
-        A control that sees no input is left out: it can do no better. Where no text was written (the likeliest of given labels was taken) no parser can be at fault: a warning, and a
-        note on an untuned model.
+        A control that sees no input is left out: it can do no better. Where no text was written (the likeliest of given
+        labels was taken) no parser can be at fault: a warning, and a note on an untuned model.
         """
         rows = self.db.execute(
             f"""
