@@ -114,7 +114,7 @@ def test_probing_leaves_the_run_bit_identical(make: Make, model: Model) -> None:
 
 def test_a_run_of_several_terms_is_probed_and_a_run_of_one_is_not(make: Make, model: Model) -> None:
     for objective, expected in ((OBJECTIVE, 2), ({"ce": CE}, 0)):
-        training = moved(make(model(), objective=objective, steps=20))
+        training = moved(make(model(), objective=objective, steps=30))
         found = sum(bool(r.arms[0] and r.arms[0].probes) for r in probe(train(training), training))
         assert found == expected
 

@@ -89,7 +89,15 @@ class Adapter(ABC):
 
     @abstractmethod
     def parameters(self) -> "dict[str, nn.Parameter]":
-        """Every tensor that learns, by name: what the optimiser updates and clipping measures."""
+        """Every tensor that learns, by name."""
+
+    def leaves(self) -> "dict[str, nn.Parameter]":
+        """What the optimiser updates and clipping measures: the parameters, or tensors that hold several of them."""
+        return self.parameters()
+
+    def parts(self, name: str, tensor: "Tensor") -> "dict[str, Tensor]":
+        """A tensor like a leaf, such as an optimiser's moment, as views like the parameters that the leaf holds."""
+        return {name: tensor}
 
     @abstractmethod
     def off(self) -> AbstractContextManager[None]:

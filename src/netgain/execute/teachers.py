@@ -49,7 +49,7 @@ UNIT_ROWS, UNIT_NUMBERS = 128, 32_000_000
 TOKENS = {"cpu": 4096, "cuda": 131_072}
 """Tokens that a reference reads in one pass, before memory says otherwise."""
 
-COMPARED = 512
+COMPARED = 128
 """Rows on which a reference and the untrained student are compared for the record."""
 
 POLL_SECONDS = 0.5

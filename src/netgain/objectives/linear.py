@@ -94,11 +94,12 @@ def soft_statistic(hidden: Tensor, head: Head, student: Head, chunk: int | None)
     means, constants, normalisers = [hidden.new_zeros(0, student.weight.shape[1], dtype=wide)], [], []
     for rows in slices(len(hidden), chunk):
         z = head.logits(hidden[rows]).to(wide)
-        normalisers.append(z.logsumexp(-1))
-        logp = z - normalisers[-1][:, None]
-        p = logp.exp()
+        p = z.softmax(-1)
+        likeliest, at = p.max(-1)
+        lse = z.gather(-1, at[:, None])[:, 0] - likeliest.log()
         means.append((p.to(student.weight.dtype) @ student.weight.detach()).to(wide))
-        constants.append((p * logp).sum(-1))
+        constants.append(torch.linalg.vecdot(p, z) - lse)
+        normalisers.append(lse)
     return torch.cat(means), torch.cat(constants), torch.cat(normalisers)
 
 

@@ -6,6 +6,7 @@ loads them all, stays light.
 """
 
 import importlib
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
@@ -50,9 +51,7 @@ class Plugin(Frozen):
     @classmethod
     def kinds(cls) -> tuple[str, ...]:
         """Every kind that this family ships: the files that declare the kind they are named after."""
-        folder = Path(str(importlib.import_module(cls.family).__file__)).parent
-        files = (path for path in folder.glob("*.py") if path.stem[0] != "_")
-        return tuple(sorted(f.stem for f in files if f'kind: Literal["{f.stem}"]' in f.read_text(encoding="utf-8")))
+        return _shipped(cls.family)
 
     @classmethod
     def parse(cls, value: Any) -> "Plugin":
@@ -69,6 +68,13 @@ class Plugin(Frozen):
             raise ValueError(str(error)) from None
         fields = {name: v for name, v in value.items() if name != "kind"} if ":" in value["kind"] else value
         return found.model_validate(fields)
+
+
+@cache
+def _shipped(family: str) -> tuple[str, ...]:
+    folder = Path(str(importlib.import_module(family).__file__)).parent
+    files = (path for path in folder.glob("*.py") if path.stem[0] != "_")
+    return tuple(sorted(f.stem for f in files if f'kind: Literal["{f.stem}"]' in f.read_text(encoding="utf-8")))
 
 
 class TaskPlugin(Plugin):

@@ -45,8 +45,12 @@ class Arm:
     diverged: int | None = None
 
     def parameters(self) -> list[nn.Parameter]:
-        """The tensors that this arm alone updates."""
+        """The tensors that this arm alone learns."""
         return list(self.adapter.parameters().values())
+
+    def leaves(self) -> list[nn.Parameter]:
+        """The same numbers in the tensors that the optimiser updates."""
+        return list(self.adapter.leaves().values())
 
     def learns_at(self, step: int) -> bool:
         """Whether the step from `step` to `step + 1` is one of this arm's."""

@@ -49,10 +49,15 @@ def save(training: Training, paths: Sequence[Path]) -> None:
 
 def _tensors(training: Training, k: int) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {}
-    for name, parameter in training.arms[k].adapter.parameters().items():
+    adapter = training.arms[k].adapter
+    for name, parameter in adapter.parameters().items():
         tensors[f"value/{name}"] = parameter.detach()
-        for moment, tensor in training.optimizer.state.get(parameter, {}).items():
-            tensors[f"{moment}/{name}"] = tensor
+    for held, leaf in adapter.leaves().items():
+        state = training.optimizer.state.get(leaf, {})
+        for moment in MOMENTS[1:] if state else ():
+            for name, part in adapter.parts(held, state[moment]).items():
+                tensors[f"{moment}/{name}"] = part
+                tensors[f"step/{name}"] = state["step"].clone()
     return {name: tensor.contiguous().cpu() for name, tensor in tensors.items()}
 
 
@@ -115,13 +120,16 @@ def _load_arm(training: Training, k: int, state: dict[str, Any], tensors: dict[s
     training.objective.set_state(state["weights"], k)
     parameters = arm.adapter.parameters()
     arm.adapter.set_state({name: tensors[f"value/{name}"] for name in parameters})
-    for name, parameter in parameters.items():
-        if f"step/{name}" in tensors:
-            moments = {moment: tensors[f"{moment}/{name}"] for moment in MOMENTS}
-            training.optimizer.state[parameter] = {
-                moment: tensor.to(parameter.device, torch.float32 if moment == "step" else None)
-                for moment, tensor in moments.items()
-            }
+    for held, leaf in arm.adapter.leaves().items():
+        names = list(arm.adapter.parts(held, leaf.detach()))
+        if f"step/{names[0]}" not in tensors:
+            continue
+        state = {"step": tensors[f"step/{names[0]}"].to(leaf.device, torch.float32)}
+        for moment in MOMENTS[1:]:
+            state[moment] = torch.empty_like(leaf.detach())
+            for name, part in arm.adapter.parts(held, state[moment]).items():
+                part.copy_(tensors[f"{moment}/{name}"])
+        training.optimizer.state[leaf] = state
 
 
 def keep(

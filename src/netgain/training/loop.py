@@ -144,7 +144,7 @@ def _optimizer(arms: Sequence[Arm]) -> torch.optim.AdamW:
     """One AdamW with a parameter group for each arm: it works element by element, so it is K of them."""
     groups = [
         {
-            "params": arm.parameters(),
+            "params": arm.leaves(),
             "lr": arm.optim.learning_rate,
             "betas": arm.optim.betas,
             "eps": arm.optim.eps,
@@ -258,7 +258,7 @@ def _roll(
 
 def _grad_norms(arms: Sequence[Arm]) -> list[Tensor]:
     """||g_k||, over exactly the tensors that arm k trains."""
-    return [torch.nn.utils.get_total_norm([p.grad for p in arm.parameters() if p.grad is not None]) for arm in arms]
+    return [torch.nn.utils.get_total_norm([p.grad for p in arm.leaves() if p.grad is not None]) for arm in arms]
 
 
 def _numbers(losses: Tensor, raw: Tensor, norms: Sequence[Tensor]) -> list[list[float]]:
@@ -276,9 +276,9 @@ def _update(training: Training, norms: Sequence[Tensor], rates: Sequence[float],
     for k, arm in enumerate(training.arms):
         training.optimizer.param_groups[k]["lr"] = rates[k]
         if not live[k]:
-            for tensor in arm.parameters():
+            for tensor in arm.leaves():
                 tensor.grad = None
         elif arm.optim.clip is not None:
-            torch.nn.utils.clip_grads_with_norm_(arm.parameters(), arm.optim.clip, norms[k])
+            torch.nn.utils.clip_grads_with_norm_(arm.leaves(), arm.optim.clip, norms[k])
     training.optimizer.step()
     training.student.zero_grad()

@@ -18,8 +18,8 @@ from netgain.training.loop import ArmStep, StepRecord, Training
 
 TIMES = 10
 """How often a run is probed unless it is told."""
-SPACING = 10
-"""A probe costs about as much as two steps, so a short run is probed no more often than that."""
+SPACING = 25
+"""A probe costs about as much as two steps, so a short run is probed no more often than that: one part in twelve."""
 
 TINY = 1e-4
 """A divergence at its minimum has no gradient either, and a value that is 0 but for rounding."""

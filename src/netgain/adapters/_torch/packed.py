@@ -1,11 +1,12 @@
 """K LoRA adapters over one frozen base, in one forward pass: K*B rows, the rows of arm k beside one another.
 
-Each arm's tensors are slices of one stacked tensor a layer, so the batched products read them where the optimiser
-writes them, and each arm is still an adapter of its own: its own leaves, gradients, file.
+All that an arm learns is one row of a (K, P) tensor, and its gradient one row of another: the optimiser, the norm and
+the clipping see one vector an arm, and the batched products of a layer read a slice of all rows. Each arm is still an
+adapter of its own, with its own names, gradients and file.
 """
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
@@ -72,62 +73,78 @@ class _LowRank(torch.autograd.Function):
     """W x + s B_k A_k (m * x) for the rows of each arm k; m is the dropout's mask, shared by all arms.
 
     The base's product is inside, so that both results are summed in place, forward and backward. Without `weight` it
-    is the second summand alone. x (K*B, T, in), leaves A_1 .. A_K (r, in), B_1 .. B_K (out, r).
+    is the second summand alone. x (K*B, T, in), a (K, r, in) = A, b (K, r, out) = B^T; computed in the dtype of x.
     What has rank r is kept as (K, r, B*T): products with r rows are up to four times faster than with r columns.
+    The backward pass sums the gradients of A and B where they are kept; `anchor` only says that there are any.
     """
 
     @staticmethod
-    def forward(ctx, x: Tensor, mask: Tensor | None, layer: "PackedLinear", *leaves: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(ctx, x: Tensor, mask: Tensor | None, layer: "PackedLinear", anchor: Tensor) -> Tensor:  # type: ignore[override]
         weight, bias = layer.frozen
-        arms, a, b = len(layer.a), layer.a, layer.b
-        own = x if mask is None else x.reshape(arms, -1, *x.shape[1:]) * mask
-        wide = own.reshape(arms, -1, x.shape[-1]).to(a.dtype)
+        a, b = layer.a.to(x.dtype), layer.b.to(x.dtype)
+        own = x if mask is None else x.reshape(len(a), -1, *x.shape[1:]) * mask
+        wide = own.reshape(len(a), -1, x.shape[-1])
         inner = torch.bmm(a, wide.transpose(1, 2))
         if weight is None:
-            out = torch.bmm(inner.transpose(1, 2), b.transpose(1, 2)).mul_(layer.scale)
+            out = torch.bmm(inner.transpose(1, 2), b).mul_(layer.scale)
         else:
-            out = F.linear(x, weight, bias).view(arms, -1, len(weight)).to(a.dtype)
-            out.baddbmm_(inner.transpose(1, 2), b.transpose(1, 2), alpha=layer.scale)
-        ctx.save_for_backward(own, mask, inner)
-        ctx.layer, ctx.shape, ctx.dtype = layer, x.shape, x.dtype
-        return out.view(*x.shape[:-1], -1).to(x.dtype)
+            out = F.linear(x, weight, bias).view(len(a), -1, len(weight))
+            out.baddbmm_(inner.transpose(1, 2), b, alpha=layer.scale)
+        ctx.save_for_backward(wide, mask, inner)
+        ctx.layer, ctx.shape = layer, x.shape
+        return out.view(*x.shape[:-1], -1)
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         own, mask, inner = ctx.saved_tensors
         layer: PackedLinear = ctx.layer
         weight, _ = layer.frozen
-        arms, a, b = len(layer.a), layer.a, layer.b
-        wide = grad.reshape(arms, -1, grad.shape[-1]).to(a.dtype)
-        db = torch.bmm(inner, wide).mul_(layer.scale).transpose(1, 2).contiguous()
-        d_inner = torch.bmm(b.transpose(1, 2), wide.transpose(1, 2)).mul_(layer.scale)
-        da = torch.bmm(d_inner, own.reshape(arms, -1, ctx.shape[-1]).to(a.dtype))
+        a, b = layer.a.to(grad.dtype), layer.b.to(grad.dtype)
+        wide = grad.reshape(len(a), -1, grad.shape[-1])
+        d_inner = torch.bmm(b, wide.transpose(1, 2)).mul_(layer.scale)
+        _add_product(layer.grad_a, d_inner, own, 1.0)
+        _add_product(layer.grad_b, inner, wide, layer.scale)
         dx: Tensor | None = None
         if ctx.needs_input_grad[0]:
-            through = None if weight is None else torch.matmul(grad, weight).view(arms, -1, ctx.shape[-1])
-            if through is not None and mask is None and through.dtype == a.dtype:
+            through = None if weight is None else torch.matmul(grad, weight).view(len(a), -1, ctx.shape[-1])
+            if through is not None and mask is None:
                 dx = through.baddbmm_(d_inner.transpose(1, 2), a)
             else:
                 dx = torch.bmm(d_inner.transpose(1, 2), a)
-                dx = dx if mask is None else (dx.view(arms, *mask.shape) * mask).view(dx.shape)
+                dx = dx if mask is None else (dx.view(len(a), *mask.shape) * mask).view(dx.shape)
                 dx = dx if through is None else dx + through
-            dx = dx.view(ctx.shape).to(ctx.dtype)
-        return (dx, None, None, *da.unbind(0), *db.unbind(0))
+            dx = dx.view(ctx.shape)
+        return dx, None, None, None
+
+
+def _add_product(total: Tensor, left: Tensor, right: Tensor, scale: float) -> None:
+    """total += scale * left @ right, in the dtype of `total`."""
+    if left.dtype == total.dtype:
+        total.baddbmm_(left, right, alpha=scale)
+    else:
+        total.add_(torch.bmm(left, right), alpha=scale)
 
 
 class PackedLinear(nn.Module):
-    """A frozen linear layer with the low-rank parts of K arms. Stands where the base's own layer stood."""
+    """A frozen linear layer with the low-rank parts of K arms: A (K, r, in) and B^T (K, r, out), with the gradients
+    that they are summed into. Stands where the base's own layer stood."""
 
     def __init__(
-        self, base: nn.Module, a: Tensor, b: Tensor, scale: float, dropout: KeyedDropout | None, routing: Routing
+        self,
+        base: nn.Module,
+        values: tuple[Tensor, Tensor],
+        grads: tuple[Tensor, Tensor],
+        scale: float,
+        dropout: KeyedDropout | None,
+        routing: Routing,
     ) -> None:
         super().__init__()
         self.base = base
         self.scale = scale
         self.routing = routing
         self.dropout = dropout
-        self.a, self.b = a, b  # (K, r, in), (K, out, r)
-        self.leaves = [nn.Parameter(part) for part in (*a.unbind(0), *b.unbind(0))]
+        (self.a, self.b), (self.grad_a, self.grad_b) = values, grads
+        self.anchor = torch.empty(0, device=self.a.device, requires_grad=True)
 
     @property
     def weight(self) -> Tensor:
@@ -147,7 +164,7 @@ class PackedLinear(nn.Module):
         if self.routing.off:
             return self.base(x)
         if (arm := self.routing.sole) is not None:
-            own = F.linear(F.linear(x.to(self.a.dtype), self.a[arm]), self.b[arm])
+            own = F.linear(x.to(self.a.dtype), self.a[arm]) @ self.b[arm]
             return (self.base(x) + own * self.scale).to(x.dtype)
         if len(x) != self.routing.rows or x.dim() != 3:
             raise Unpackable(
@@ -159,28 +176,37 @@ class PackedLinear(nn.Module):
         shared: Tensor | None = None
         if self.dropout is not None and self.routing.awake:
             shared = self.dropout.mask(torch.Size((len(x) // len(self.a), *x.shape[1:])), x)
-        out: Tensor = _LowRank.apply(x, shared, self, *self.leaves)  # type: ignore[assignment]
+        out: Tensor = _LowRank.apply(x, shared, self, self.anchor)  # type: ignore[assignment]
         return out if self.frozen[0] is not None else self.base(x) + out
 
     def _mixed(self, x: Tensor) -> Tensor:
         """Rows of any arm in any order, for measuring: all arms' A x at once, those of other arms struck out."""
-        wide = x.to(self.a.dtype)
-        inner = F.linear(wide, self.a.flatten(0, 1)) * self.routing.mask(self.a.shape[1], wide)
-        own = F.linear(inner, self.b.transpose(0, 1).flatten(1)) * self.scale
-        return (self.base(x) + own).to(x.dtype)
+        a, b = self.a, self.b
+        wide = x.to(a.dtype)
+        inner = F.linear(wide, a.flatten(0, 1)) * self.routing.mask(a.shape[1], wide)
+        return (self.base(x) + (inner @ b.flatten(0, 1)) * self.scale).to(x.dtype)
 
 
 class ArmAdapter(Adapter):
     """One arm of a pack: a LoRA adapter whose tensors are slices of the pack's, in PEFT's own names and file."""
 
-    def __init__(self, student: "PackedStudent", number: int, parameters: dict[str, nn.Parameter]) -> None:
+    def __init__(self, student: "PackedStudent", number: int) -> None:
         super().__init__(student.lm)
         self.student, self.number = student, number
-        self._parameters = parameters
+        values, grads = student.values[number], student.grads[number]
+        slopes = student.named(grads)
+        self._parameters = {name: _leaf(value, slopes[name]) for name, value in student.named(values).items()}
+        self._whole = _leaf(values, grads)
         self.fingerprint()
 
     def parameters(self) -> dict[str, nn.Parameter]:
         return self._parameters
+
+    def leaves(self) -> dict[str, nn.Parameter]:
+        return {"": self._whole}
+
+    def parts(self, name: str, tensor: Tensor) -> dict[str, Tensor]:
+        return self.student.named(tensor)
 
     @property
     def noise(self) -> Noise | None:
@@ -204,7 +230,7 @@ class ArmAdapter(Adapter):
     def merged(self) -> PreTrainedModel:
         net = copy.deepcopy(self.lm.net)
         for name, layer in [(n, m) for n, m in net.named_modules() if isinstance(m, PackedLinear)]:
-            delta = layer.scale * (layer.b[self.number] @ layer.a[self.number])
+            delta = layer.scale * (layer.b[self.number].t() @ layer.a[self.number])
             weight = layer.weight
             turned = delta.t() if isinstance(layer.base, Conv1D) else delta
             weight.data = (weight.to(delta.dtype) + turned).to(weight.dtype)
@@ -232,20 +258,30 @@ class PackedStudent:
             alone.remove()
         assert isinstance(config, LoraConfig)
         self.config = config
+        first = starts[seeds[0]]
+        self._slots = _slots({name: first[name].shape for name in first})
+        like, size = next(iter(first.values())), sum(t.numel() for t in first.values())
+        self.values, self.grads = (like.new_zeros(len(seeds), size) for _ in range(2))
+        values, grads = self.named(self.values), self.named(self.grads)
+        for k, seed in enumerate(seeds):
+            for name, start in starts[seed].items():
+                values[name][k] = start
         self._layers: dict[str, PackedLinear] = {}
         for name, base, scale, dropout in shapes:
-            a, b = (
-                torch.stack([starts[seed][f"{PREFIX}{name}.lora_{half}.weight"] for seed in seeds]) for half in "AB"
-            )
-            self._layers[name] = PackedLinear(base, a, b, scale, dropout, self.routing)
+            a, b = (f"{PREFIX}{name}.lora_{half}.weight" for half in "AB")
+            pair = ((of[a], of[b].transpose(1, 2)) for of in (values, grads))
+            self._layers[name] = PackedLinear(base, next(pair), next(pair), scale, dropout, self.routing)
             _replace(lm.net, name, self._layers[name])
-        self.adapters = [ArmAdapter(self, k, dict(self._of(k))) for k in range(len(seeds))]
+        self.adapters = [ArmAdapter(self, k) for k in range(len(seeds))]
 
-    def _of(self, arm: int) -> Iterator[tuple[str, nn.Parameter]]:
-        k = self.routing.arms
-        for name, layer in self._layers.items():
-            yield f"{PREFIX}{name}.lora_A.weight", layer.leaves[arm]
-            yield f"{PREFIX}{name}.lora_B.weight", layer.leaves[k + arm]
+    def named(self, flat: Tensor) -> dict[str, Tensor]:
+        """Views of (..., P) numbers, such as the values of an arm, as its tensors under their names in a file."""
+        found: dict[str, Tensor] = {}
+        for name, (start, shape, turned) in self._slots.items():
+            rows, columns = shape[::-1] if turned else shape
+            part = flat[..., start : start + rows * columns].unflatten(-1, (rows, columns))
+            found[name] = part.transpose(-1, -2) if turned else part
+        return found
 
     def states(self, view: View) -> Tensor:
         """(K, n, H): every arm reads the same rows."""
@@ -276,9 +312,10 @@ class PackedStudent:
         return self._noise
 
     def zero_grad(self) -> None:
-        for layer in self._layers.values():
-            for leaf in layer.leaves:
-                leaf.grad = None
+        self.grads.zero_()
+        for adapter, grad in zip(self.adapters, self.grads, strict=True):
+            for whole in adapter.leaves().values():
+                whole.grad = grad
 
     def assign(self, owners: Tensor) -> None:
         """Row i of the next forward passes through `lm` belongs to arm owners[i]."""
@@ -295,14 +332,29 @@ class PackedStudent:
 
     def silence(self, arm: int) -> None:
         """Make an arm the base: what broke it must not reach rows that share a product with it."""
-        with torch.no_grad():
-            for tensor in self.adapters[arm].parameters().values():
-                tensor.zero_()
+        self.values[arm].zero_()
 
     def remove(self) -> None:
         """`lm` is the base again."""
         for name, layer in self._layers.items():
             _replace(self.lm.net, name, layer.base)
+
+
+def _leaf(value: Tensor, grad: Tensor) -> nn.Parameter:
+    """A parameter over existing numbers, whose gradient is summed into existing numbers."""
+    leaf = nn.Parameter(value)
+    leaf.grad = grad
+    return leaf
+
+
+def _slots(shapes: Mapping[str, torch.Size]) -> dict[str, tuple[int, torch.Size, bool]]:
+    """Where each tensor lies in the row of an arm, and whether it lies there as its transpose: B does."""
+    found: dict[str, tuple[int, torch.Size, bool]] = {}
+    start = 0
+    for name, shape in shapes.items():
+        found[name] = (start, shape, ".lora_B." in name)
+        start += shape.numel()
+    return found
 
 
 def _shape(name: str, layer: LoraLayer) -> tuple[str, nn.Module, float, KeyedDropout | None]:
