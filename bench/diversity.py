@@ -1,11 +1,13 @@
 """Diversity metrics against the usual routes, the same numbers from both, time and memory of each.
 
-    python bench/diversity.py [--texts N] [--rows N] [--checked N]
+    python bench/diversity.py [--texts N] [--rows N] [--checked N] [--samples N] [--size 15M]
 
 Self-BLEU of N texts: nltk's loop gives every text all the others as references. It is timed on `checked` of the texts
 (all of them with --checked 0) and scaled; netgain scores all N, and must give the same numbers to 1e-9. Semantic
 distance of N rows of 384 numbers: the closed form against the N x N matrix of cosines and against scikit-learn's, each
-in a process of its own, so that its peak memory is its own. Targets: Self-BLEU >= 1,000x, distance equal to 1e-9.
+in a process of its own, so that its peak memory is its own. N sampled answers to each of some prompts: one batch
+that reads every prompt once against HF generate, one answer at a time; with one token to choose from, both must write
+the same. Targets: Self-BLEU >= 1,000x; distances equal to 1e-6, since the matrices are of float32.
 """
 
 import argparse
@@ -17,6 +19,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -25,6 +28,9 @@ from netgain.measure.diversity import in_blocks, semantic_distance
 
 WIDTH = 384
 ROUTES = ("closed", "matrix", "sklearn")
+WAYS = ("batch", "one")
+PROMPTS, NEW = 4, 48
+MEASURED = ("seconds", "peak_mb")
 
 
 def corpus(count: int, length: int = 40) -> list[list[str]]:
@@ -94,6 +100,62 @@ def distance(route: str, rows: int) -> dict[str, float]:
     return {"value": value, "peak_mb": peak_mb() - before, "seconds": seconds(work, 3)}
 
 
+def written(way: str, size: str, samples: int) -> dict[str, Any]:
+    """N answers to each prompt in this process: time, peak memory, and what is written when there is no choice."""
+    import torch
+
+    from generation import SIZES, Texts, model
+    from netgain.models.generate import generate
+
+    torch.set_num_threads(2)
+    torch.manual_seed(0)
+    lm = model(SIZES[size], "float32")
+    texts = Texts(lm.vocab)
+    prompts = [texts.draw(48, 64) for _ in range(PROMPTS)]
+
+    def batch(count: int, top_k: int | None, top_p: float | None) -> list[list[int]]:
+        drawn = generate(
+            lm, prompts, max_new_tokens=NEW, stop_ids=[lm.vocab], temperature=0.9, top_k=top_k, top_p=top_p,
+            samples=count, generator=torch.Generator().manual_seed(1), batch=count * PROMPTS,
+        )  # fmt: skip
+        return [each.ids for each in drawn]
+
+    def one(count: int, top_k: int | None, top_p: float | None) -> list[list[int]]:
+        found = []
+        for prompt in (prompt for prompt in prompts for _ in range(count)):
+            out = lm.net.generate(  # type: ignore[operator]
+                torch.tensor([prompt]), attention_mask=torch.ones(1, len(prompt), dtype=torch.long), do_sample=True,
+                temperature=0.9, top_k=top_k or 0, top_p=top_p or 1.0, max_new_tokens=NEW, min_new_tokens=NEW,
+                pad_token_id=lm.pad_id,
+            )  # fmt: skip
+            found.append(out[0, len(prompt) :].tolist())
+        return found
+
+    work = {"batch": batch, "one": one}[way]
+    alike = work(1, 1, None)
+    Path("/proc/self/clear_refs").write_text("5")
+    before = peak_mb()
+    took = seconds(lambda: work(samples, None, 0.9), 3)
+    return {"alike": alike, "peak_mb": peak_mb() - before, "seconds": took}
+
+
+def answers(size: str, samples: int) -> dict[str, float]:
+    """A batch against one answer at a time, each in a process of its own."""
+    batch, one = (_alone("--way", way, "--size", size, "--samples", str(samples)) for way in WAYS)
+    return {
+        "answers": PROMPTS * samples,
+        **{f"{way}_{name}": each[name] for way, each in zip(WAYS, (batch, one), strict=True) for name in MEASURED},
+        "one/batch": one["seconds"] / batch["seconds"],
+        "max_difference": float(batch["alike"] != one["alike"]),
+    }
+
+
+def _alone(*arguments: str) -> dict[str, Any]:
+    """One route in a process of its own."""
+    command = [sys.executable, __file__, *arguments]
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
 def peak_mb() -> float:
     """The largest resident size since the mark was last cleared."""
     line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
@@ -104,17 +166,11 @@ def distances(rows: int) -> dict[str, float]:
     """All routes, each in a process of its own."""
     found: dict[str, dict[str, float]] = {}
     for route in ROUTES:
-        out = subprocess.run(
-            [sys.executable, __file__, "--route", route, "--rows", str(rows)],
-            check=True,
-            capture_output=True,
-            text=True,
-        ).stdout
-        found[route] = json.loads(out)
+        found[route] = _alone("--route", route, "--rows", str(rows))
     closed, matrix = found["closed"], found["matrix"]
     return {
         "rows": rows,
-        **{f"{route}_{name}": each[name] for route, each in found.items() for name in ("seconds", "peak_mb")},
+        **{f"{route}_{name}": each[name] for route, each in found.items() for name in MEASURED},
         "matrix/closed": matrix["seconds"] / closed["seconds"],
         "sklearn/closed": found["sklearn"]["seconds"] / closed["seconds"],
         "max_difference": max(abs(closed["value"] - found[route]["value"]) for route in ROUTES),
@@ -127,17 +183,29 @@ def main() -> None:
     parser.add_argument("--texts", type=int, default=1000)
     parser.add_argument("--checked", type=int, default=30)
     parser.add_argument("--rows", type=int, default=10_000)
+    parser.add_argument("--samples", type=int, default=8)
+    parser.add_argument("--size", default="15M", help="Of the random model that writes; see generation.py.")
     parser.add_argument("--route", choices=ROUTES)
+    parser.add_argument("--way", choices=WAYS)
     asked = parser.parse_args()
     if asked.route:
         print(json.dumps(distance(asked.route, asked.rows)))
         return
-    for found in (self_bleu(asked.texts, asked.checked), distances(asked.rows)):
+    if asked.way:
+        print(json.dumps(written(asked.way, asked.size, asked.samples)))
+        return
+    claims: tuple[tuple[Callable[[], dict[str, float]], float], ...] = (
+        (lambda: self_bleu(asked.texts, asked.checked), 1e-9),
+        (lambda: distances(asked.rows), 1e-6),
+        (lambda: answers(asked.size, asked.samples), 0.0),
+    )
+    for claim, gap in claims:
+        found = claim()
         print(
             json.dumps({key: round(value, 12 if "difference" in key else 5) for key, value in found.items()}),
             flush=True,
         )
-        if found["max_difference"] > 1e-6:
+        if found["max_difference"] > gap:
             sys.exit("the routes disagree")
 
 

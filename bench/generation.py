@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from claim import Claim
 from netgain.models.generate import generate
 from netgain.models.lm import LM
 from netgain.models.load import load
@@ -99,7 +100,7 @@ def timed(sides: dict[str, Callable[[], Any]], rounds: int) -> tuple[dict[str, l
     return seconds, answers
 
 
-def measure(size: dict[str, int], dtype: str, rounds: int) -> dict[str, float]:
+def measure(name: str, size: dict[str, int], dtype: str, rounds: int) -> dict[str, float]:
     """Ratios against the peers, tokens a second, and how far the answers agree."""
     lm, texts = model(size, dtype), Texts(size["vocab_size"])
     prompts = [texts.draw(16, 64) for _ in range(PROMPTS)]
@@ -120,6 +121,14 @@ def measure(size: dict[str, int], dtype: str, rounds: int) -> dict[str, float]:
     apart = [
         abs(a - b) for x, y in zip(answers["pairs"], answers["tree"], strict=True) for a, b in zip(x, y, strict=True)
     ]
+    target = {"float32": 1 / 6, "bfloat16": 1 / 10}[dtype]
+    for words, (slow, fast), limit, agree in (
+        (f"greedy generation of {PROMPTS} prompts", ("hf", "batched"), target, f"{sum(same) / len(same):.1%} same"),
+        (f"scores of {LABELS} labels", ("pairs", "tree"), 1 / 5, f"scores differ by {max(apart):.0e}"),
+    ):
+        turns = [b / a for a, b in zip(seconds[slow], seconds[fast], strict=True)]
+        what = f"{words}, {name}, {dtype}, against one by one"
+        Claim("generation.py", what, turns, limit, agree=agree).say()
     return {
         "tokens/s": PROMPTS * NEW / statistics.median(seconds["batched"]),
         "hf/netgain": ratio["hf", "batched"],
@@ -139,7 +148,7 @@ def main() -> None:
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
     for name in asked.sizes:
-        found = measure(SIZES[name], asked.dtype, asked.rounds)
+        found = measure(name, SIZES[name], asked.dtype, asked.rounds)
         print(json.dumps({"size": name, "dtype": asked.dtype, **{k: float(f"{v:.4g}") for k, v in found.items()}}))
         if asked.dtype == "float32" and (found["same_tokens"] < 1 or found["score_difference"] > 5e-5):
             raise SystemExit(f"{name}: the batched answers differ from those given one by one")

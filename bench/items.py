@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
+from claim import Claim
 from netgain.errors import UserError
 
 ARMS = ("base", "tuned")
@@ -124,6 +125,8 @@ def main() -> int:
                 f"{SECONDS:g}; {ours['cpu']:.2f} s of CPU), {ours['megabytes']:.0f} MB (limit {MEGABYTES:g}), "
                 f"{ours['word']}: {'held' if held else 'NOT HELD'}"
             )
+            what = f"{rows:,} item rows, {kind}: audit and compare"
+            Claim("items.py", what, [ours["seconds"]], SECONDS, " s", ours["megabytes"]).say()
             if kind != "ledger":
                 usual = measured(PANDAS, *pair)
                 print(

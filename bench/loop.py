@@ -23,6 +23,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from torch import nn
 
+from claim import Claim
 from netgain.adapters.lora import Lora
 from netgain.data.chat import Encoded
 from netgain.data.view import Autoregressive, View
@@ -147,26 +148,31 @@ def interleaved(loops: dict[str, Iterator[object]], steps: int) -> dict[str, lis
     return {name: times[3:] for name, times in found.items()}
 
 
-def measure(size: dict[str, int], steps: int, rounds: int) -> dict[str, float]:
+def measure(name: str, size: dict[str, int], steps: int, rounds: int) -> dict[str, float]:
     """Medians over rounds; a ratio is taken within a turn, so that both sides saw the same machine."""
     table = rows(size, 8 * size["batch"])
     times: dict[str, list[float]] = {"netgain": [], "bare": [], "plain": []}
     trainer: list[float] = []
+    whole: list[float] = []
     for _ in range(rounds):
         loops = {
             "netgain": netgain_steps(size, table, steps),
             "bare": bare_steps(size, table, steps, fused=True),
             "plain": bare_steps(size, table, steps, fused=False),
         }
-        for name, values in interleaved(loops, steps).items():
-            times[name] += values
+        turn = interleaved(loops, steps)
+        for each, values in turn.items():
+            times[each] += values
+        whole.append(statistics.median(a / b for a, b in zip(turn["netgain"], turn["bare"], strict=True)))
         trainer.append(trainer_ms(size, table, steps))
     ratio = {
-        name: statistics.median(a / b for a, b in zip(times["netgain"], times[name], strict=True))
-        for name in ("bare", "plain")
+        each: statistics.median(a / b for a, b in zip(times["netgain"], times[each], strict=True))
+        for each in ("bare", "plain")
     }
-    medians = {f"{name}_ms": statistics.median(values) for name, values in times.items()}
+    medians = {f"{each}_ms": statistics.median(values) for each, values in times.items()}
     hf = statistics.median(trainer)
+    told = f"HF Trainer takes {hf / medians['netgain_ms']:.2f}x as long"
+    Claim("loop.py", f"the training loop, {name}, against a bare torch loop", whole, 1.05, limit=told).say()
     return {
         **medians,
         "hf_trainer_ms": hf,
@@ -186,7 +192,7 @@ def main() -> None:
     torch.set_num_threads(asked.threads)
     logging.disable(logging.WARNING)
     for name, size in SIZES.items():
-        found = measure(size, asked.steps, asked.rounds)
+        found = measure(name, size, asked.steps, asked.rounds)
         print(json.dumps({"size": name, **{key: round(value, 3) for key, value in found.items()}}), flush=True)
 
 

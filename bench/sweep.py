@@ -8,6 +8,8 @@
     measures a text, seals eight runs. --apart adds the same command without packing.
 The models of the 90M size are bfloat16 in (b) and float32 in (a), unless --baseline-dtype says otherwise.
 Wall time is from start to exit, imports included; memory is the largest resident set of any of the processes.
+The processes of (a) are cut in two halves, one before (b) and one behind it, so that a machine that is shared slows
+both sides; `cpu` is the ratio of the processor time of both.
 Equality: the relative norm of the difference of what the two adapters learned. Targets: (b) / (a) <= 0.15, 0.25, 0.20
 in time at the three sizes on a CPU, 0.35 with --gpu (random weights of the size of Qwen3-1.7B).
 """
@@ -21,6 +23,8 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+from claim import Claim
 
 SIZES: dict[str, dict[str, Any]] = {
     "0.3M": {"hidden": 64, "layers": 4, "head": 32, "vocab": 1024, "batch": 4, "length": 64, "steps": 100},
@@ -165,8 +169,8 @@ def alone(folder: Path, weight: float, out: Path, dtype: str, gpu: bool) -> None
 # ---- both, measured
 
 
-def timed(command: list[str], threads: int, extra: dict[str, str]) -> tuple[float, float]:
-    """(seconds, MB of the largest resident set) of a process that must succeed."""
+def timed(command: list[str], threads: int, extra: dict[str, str]) -> tuple[float, float, float]:
+    """(seconds, seconds of processor time, MB of the largest resident set) of a process that must succeed."""
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false", **extra}
     start = time.perf_counter()
     with tempfile.TemporaryFile("w+") as said:
@@ -176,7 +180,7 @@ def timed(command: list[str], threads: int, extra: dict[str, str]) -> tuple[floa
         if status:
             said.seek(0)
             sys.exit(f"{' '.join(command)} failed:\n{said.read()[-3000:]}")
-    return took, used.ru_maxrss / 1024
+    return took, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
 
 
 def difference(folder: Path, ledger: Path, arms: int) -> float:
@@ -207,33 +211,32 @@ def measure(name: str, asked: argparse.Namespace) -> dict[str, Any]:
         build(folder, size, asked.arms, steps)
         me = [sys.executable, str(Path(__file__).resolve())]
         device = ["--device", "cuda" if asked.gpu else "cpu"]
-        theirs = [
-            timed(
-                [*me, "--alone", str(folder), str(weight), str(folder / f"alone-{weight}"), asked.baseline_dtype]
-                + (["--gpu"] if asked.gpu else []),
-                asked.threads,
-                {"HF_HUB_OFFLINE": "1"},
-            )
-            for weight in WEIGHTS[: asked.arms]
-        ]
+
+        def process(weight: float) -> tuple[float, float, float]:
+            out = [str(folder), str(weight), str(folder / f"alone-{weight}"), asked.baseline_dtype]
+            words = [*me, "--alone", *out, *(["--gpu"] if asked.gpu else [])]
+            return timed(words, asked.threads, {"HF_HUB_OFFLINE": "1"})
+
+        weights = WEIGHTS[: asked.arms]
+        theirs = [process(weight) for weight in weights[: asked.arms // 2]]
         run = [sys.executable, "-m", "netgain", "run", str(folder / "study.yaml"), *device, "--ledger"]
-        ours, memory = timed([*run, str(folder / "ledger")], asked.threads, {})
-        seconds = sum(took for took, _ in theirs)
+        ours, cpu, memory = timed([*run, str(folder / "ledger")], asked.threads, {})
+        theirs += [process(weight) for weight in weights[asked.arms // 2 :]]
+        seconds = sum(took for took, _, _ in theirs)
         found: dict[str, Any] = {
             "size": name, "arms": asked.arms, "steps": steps, "processes_s": seconds, "netgain_s": ours,
-            "ratio": ours / seconds, "target": TARGETS[name],
-            "processes_mb": max(mb for _, mb in theirs), "netgain_mb": memory,
+            "ratio": ours / seconds, "cpu": cpu / sum(used for _, used, _ in theirs), "target": TARGETS[name],
+            "processes_mb": max(mb for _, _, mb in theirs), "netgain_mb": memory,
             "difference": difference(folder, folder / "ledger", asked.arms),
         }  # fmt: skip
         if asked.apart:
-            found["apart_s"], found["apart_mb"] = timed(
-                [*run, str(folder / "apart"), "--pack", "off"], asked.threads, {}
-            )
+            apart = timed([*run, str(folder / "apart"), "--pack", "off"], asked.threads, {})
+            found["apart_s"], _, found["apart_mb"] = apart
     return found
 
 
 def main() -> None:
-    """Print one line of JSON a size."""
+    """Print one line of JSON and a claim a size."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", nargs="+", choices=list(SIZES))
     parser.add_argument("--steps", type=int)
@@ -253,6 +256,13 @@ def main() -> None:
         found = measure(name, asked)
         rounded = {key: float(f"{value:.4g}") if isinstance(value, float) else value for key, value in found.items()}
         print(json.dumps(rounded), flush=True)
+        what = f"{found['arms']} weights of distillation, {name}, {found['steps']} steps, against a process each"
+        agree = f"adapters differ by {found['difference']:.0e}"
+        limit = (
+            f"{found['netgain_s']:.1f} s against {found['processes_s']:.1f} s; {found['cpu']:.2f}x in processor time"
+        )
+        memory = found["netgain_mb"], found["processes_mb"]
+        Claim("sweep.py", what, [found["ratio"]], found["target"], "x", *memory, limit, agree).say()
 
 
 if __name__ == "__main__":
