@@ -82,7 +82,7 @@ class RowSource(Frozen):
 
     `prompt` and `answer` are templates ("Review: {sentence}\\nSentiment:") or, without braces, field names.
     An empty prompt makes documents: general text, behind nothing. `messages` names a field that holds a chat instead.
-    `labels` maps raw values to the words to be learned.
+    `labels` maps raw values to the words to be learned. `where` keeps the rows whose fields have these values.
     """
 
     prompt: str | None = None
@@ -92,6 +92,7 @@ class RowSource(Frozen):
     labels: dict[str, str] | None = None
     id: str | None = None
     group: str | None = None
+    where: dict[str, str] = Field(default_factory=dict)
     limit: PositiveInt | None = None
     shuffle_seed: int | None = None
 
