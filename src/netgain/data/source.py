@@ -63,6 +63,8 @@ def read(source: Source, folder: Path | None) -> list[Example]:
             rows = csv_rows(path, source.separator, source.header)
         else:
             rows = parquet_rows(path)
+    if source.where:
+        rows = (row for row in rows if all(written(lookup(row, name)) == v for name, v in source.where.items()))
     if source.shuffle_seed is None:
         rows = islice(rows, source.limit)
     reader = _Reader(source, names)
