@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import model_validator
 
 from netgain.data.fields import Row
-from netgain.data.files import jsonl_rows, locate
+from netgain.data.files import hub_rows, jsonl_rows, locate
 from netgain.data.source import Example, Turn
 from netgain.errors import UserError
 from netgain.spec.run import SpecError
@@ -27,6 +27,7 @@ class MtBench(Dialogue):
     """Rows of {"question_id", "category", "turns": [...], "reference": [...] or none}, as FastChat's question.jsonl.
 
     path         the questions (default: MT-Bench's, under $NETGAIN_DATA); a Russian file works alike
+    hub          a data set of the Hugging Face hub with these fields instead, as t-tech/ru-mt-bench, and its `split`
     references   right answers in FastChat's model_answer form; they stand before a question's own `reference`
     temperature  one for all, by category ("*" for all others), or `by_category`, as the benchmark's authors sample; the
                  default is greedy, which has no sampling noise
@@ -34,6 +35,8 @@ class MtBench(Dialogue):
 
     kind: Literal["mt_bench"] = "mt_bench"
     path: str | None = None
+    hub: str | None = None
+    split: str = "train"
     references: str | None = None
     temperature: float | dict[str, float] | Literal["by_category"] = 0.0
 
@@ -41,6 +44,8 @@ class MtBench(Dialogue):
     def _read_from_path(self) -> "MtBench":
         if self.source is not None or self.train is not None:
             raise SpecError("reads a question file; give path, no source and no train", "source")
+        if self.path is not None and self.hub is not None:
+            raise SpecError("give either path or hub", "hub")
         return self
 
     def heat(self, category: str) -> float:
@@ -52,9 +57,14 @@ class MtBench(Dialogue):
         return self.temperature
 
     def own_rows(self, folder: Path | None) -> list[Example]:
-        answers = REFERENCES if self.path is None and self.references is None else self.references
+        own = self.path is None and self.hub is None
+        answers = REFERENCES if own and self.references is None else self.references
         known = {} if answers is None else _answers(locate(answers, folder))
-        return [_question(each, known) for each in jsonl_rows(locate(self.path or QUESTIONS, folder))]
+        if self.hub is not None:
+            _, rows, _ = hub_rows(self.hub, None, self.split, folder)
+        else:
+            rows = jsonl_rows(locate(self.path or QUESTIONS, folder))
+        return [_question(each, known) for each in rows]
 
 
 def _question(each: Row, known: Mapping[str, tuple[str, ...]]) -> Example:
