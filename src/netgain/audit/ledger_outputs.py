@@ -54,7 +54,7 @@ class ConstantPrediction(LedgerRule):
             """
         ).fetchall()
         controls = blind(self.db) if rows else set[tuple[str, str]]()
-        rows = [row for row in rows if (row[0], row[3]) not in controls]
+        rows = [row for row in rows if (row[0], row[2]) not in controls]
         for arm, seed, task, checkpoint, n, top, same, good, score, metric, written in rows:
             untuned = Severity.NOTE if checkpoint == "base" else Severity.WARNING
             yield self.finding(
