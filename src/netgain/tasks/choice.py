@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import model_validator
 
 from netgain.data.fields import Row
-from netgain.data.files import jsonl_rows, locate
+from netgain.data.files import hub_rows, jsonl_rows, locate
 from netgain.data.source import Example
 from netgain.errors import UserError
 from netgain.spec.run import SpecError
@@ -24,7 +24,8 @@ class Choice(Classification):
     path         the questions: .csv (question, options..., letter or number of the right one; no header) or
                  .jsonl ({"query", "choices", "gold"}), as MMLU/test/philosophy_test.csv under $NETGAIN_DATA
     train_path   questions to draw demonstrations from
-
+    hub          instead, a data set of the Hugging Face hub in the form of ARC (question, choices.text, answerKey) or
+                 MMLU (question, choices, answer), with its `config` and `split`: allenai/ai2_arc, cais/mmlu
     damaged      what becomes of a file with questions that lack their right option (shared copies of ARC have some)
 
     An option that repeats another one, or is empty, is no option. Chance is the mean of 1 / options.
@@ -33,17 +34,24 @@ class Choice(Classification):
     kind: Literal["choice"] = "choice"
     path: str | None = None
     train_path: str | None = None
+    hub: str | None = None
+    config: str | None = None
+    split: str = "test"
     damaged: Literal["error", "drop"] = "error"
 
     @model_validator(mode="after")
     def _read_from_path(self) -> "Choice":
-        if self.path is None or self.source is not None:
-            raise SpecError("needs a path to a file of questions with their options, and no source", "path")
+        if (self.path is None) == (self.hub is None) or self.source is not None:
+            message = "needs a path to a file of questions with their options, or a hub data set, and no source"
+            raise SpecError(message, "path")
         if self.answering == "generate":
             raise SpecError("options are compared by likelihood; ask for letters with a jsonl task", "answering")
         return self
 
     def own_rows(self, folder: Path | None) -> list[Example]:
+        if self.hub is not None:
+            where, rows, _ = hub_rows(self.hub, self.config, self.split, folder)
+            return _examples(where, where, [_hub(each) for each in rows], self.damaged == "drop")
         assert self.path is not None
         return questions(locate(self.path, folder), self.damaged == "drop")
 
@@ -85,13 +93,36 @@ def questions(path: Path, drop_damaged: bool = False) -> list[Example]:
         found = [_object(each) for each in jsonl_rows(path)]
     else:
         raise UserError(f"{path}: questions come as .csv or .jsonl.")
+    return _examples(str(path), path.stem, found, drop_damaged)
+
+
+def _examples(where: str, name: str, found: Sequence[Question], drop_damaged: bool) -> list[Example]:
+    """Rows called `name`-0, `name`-1, ...; questions without their right option are refused or left out."""
     damaged = [each.where for each in found if not each.whole]
     if damaged and not drop_damaged:
         raise UserError(
             f"{damaged[0]}: the right answer is none of its options, as in {len(damaged)} of {len(found)} questions; "
             "set damaged: drop to leave them out."
         )
-    return [_row(f"{path.stem}-{i}", each) for i, each in enumerate(found) if each.whole]
+    if not found:
+        raise UserError(f"{where}: holds no questions.")
+    return [_row(f"{name}-{i}", each) for i, each in enumerate(found) if each.whole]
+
+
+def _hub(each: Row) -> Question:
+    """A row of ARC or MMLU as the hub has it."""
+    fields = each.fields
+    if "question" not in fields or "choices" not in fields:
+        raise UserError(f"{each.where}: a question has question and choices; it has {', '.join(map(str, fields))}.")
+    shown, key = fields["choices"], fields.get("answerKey", fields.get("answer"))
+    if isinstance(shown, Mapping):
+        labels = [str(label) for label in shown["label"]]
+        return Question(each.where, fields["question"], tuple(map(str, shown["text"])), _place(labels, str(key)))
+    return Question(each.where, fields["question"], tuple(map(str, shown)), -1 if key is None else int(key))
+
+
+def _place(labels: Sequence[str], key: str) -> int:
+    return labels.index(key) if key in labels else -1
 
 
 def _cells(where: str, cells: list[str]) -> Question:
