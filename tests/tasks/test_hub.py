@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
-from netgain.data.source import Example
+from netgain.data.source import Example, read
 from netgain.errors import UserError
-from netgain.spec.run import TaskSource
+from netgain.spec.run import HfSource, TaskSource
 from netgain.tasks._base import Task, read_source
+from netgain.tasks.choice import Choice
+from netgain.tasks.mt_bench import MtBench
 from netgain.tasks.ner import Ner
 from netgain.tasks.nli import Nli
 from netgain.tasks.paraphrase import Paraphrase
@@ -120,3 +122,42 @@ def test_a_source_of_kind_task_gives_the_tasks_own_rows() -> None:
     few, more = (read_source(source.model_copy(update={"limit": n}), None) for n in (5, 9))
     assert len(few) == 5
     assert {row.id for row in few} < {row.id for row in more} < {row.id for row in rows}
+
+
+def test_choices_come_in_the_two_forms_of_the_hub(tmp_path: Path) -> None:
+    (tmp_path / "arc").mkdir()
+    (tmp_path / "mmlu").mkdir()
+    texts = datasets.Sequence({"text": datasets.Value("string"), "label": datasets.Value("string")})
+    arc = {
+        "question": ["What burns?", "What is wet?"],
+        "choices": [{"text": ["ice", "wood"], "label": ["A", "B"]}, {"text": ["rain", "sand"], "label": ["1", "2"]}],
+        "answerKey": ["B", "1"],
+    }
+    features = datasets.Features(question=datasets.Value("string"), choices=texts, answerKey=datasets.Value("string"))
+    place = publish(tmp_path / "arc", "ARC-Easy", {"test": arc}, features)
+    found = Choice(kind="choice", hub=place, config="ARC-Easy").examples(None)
+    assert [(row.answer, row.labels) for row in found] == [("wood", ("ice", "wood")), ("rain", ("rain", "sand"))]
+    mmlu = {"question": ["2 + 2 is"], "choices": [["3", "4"]], "answer": [1]}
+    names = datasets.Features(
+        question=datasets.Value("string"),
+        choices=datasets.Sequence(datasets.Value("string")),
+        answer=datasets.ClassLabel(names=["A", "B", "C", "D"]),
+    )
+    place = publish(tmp_path / "mmlu", "algebra", {"test": mmlu}, names)
+    assert [row.answer for row in Choice(kind="choice", hub=place, config="algebra").examples(None)] == ["4"]
+
+
+def test_a_chat_set_is_drawn_by_subset_and_a_question_set_asks_both_turns(tmp_path: Path) -> None:
+    """In the form of t-tech/T-Wix and t-tech/ru-mt-bench."""
+    (tmp_path / "chat").mkdir()
+    (tmp_path / "questions").mkdir()
+    said = [[{"role": "user", "content": f"q{i}"}, {"role": "assistant", "content": f"a{i}"}] for i in range(4)]
+    rows = {"messages": said, "subset": ["general", "reasoning", "general", "reasoning"]}
+    place = publish(tmp_path / "chat", "default", {"train": rows}, None)
+    source = HfSource(kind="hf", path=place, messages="messages", where={"subset": "reasoning"})
+    assert [row.answer for row in read(source, None)] == ["a1", "a3"]
+    asked = {"question_id": [1], "category": ["math"], "turns": [["one?", "two?"]], "reference": [["1", "2"]]}
+    bench = MtBench(kind="mt_bench", hub=publish(tmp_path / "questions", "default", {"train": asked}, None))
+    (row,) = bench.examples(None)
+    assert [turn.text for turn in row.turns] == ["one?", "two?"]
+    assert (row.meta["reference/1"], row.meta["reference/2"]) == ("1", "2")
