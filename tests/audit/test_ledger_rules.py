@@ -289,3 +289,13 @@ def test_one_prompt_for_all_rows_is_an_input_that_is_not_there(tmp_path: Path) -
     assert found[0] == "kl, seed 1: all 400 training rows have one and the same prompt."
     control = {"tasks": {"qa": {"kind": "choice", "blind": True}}}
     assert of(run([make(tmp_path / "control", record={"reach": blank}, spec=control)]), "NG705") == []
+
+
+def test_best_and_final_that_say_the_same_are_one_finding(tmp_path: Path) -> None:
+    def always_no(arm: str, seed: int, item: Item) -> Item:
+        said = {"prediction": "no", "output": "no", "value": float(item.label == "no")}
+        return replace(item, **said) if arm == "kl" else item
+
+    found = [f for f in run([make(tmp_path / "same", always_no)]).findings if f.code == "NG010"]
+    assert len(found) == 3
+    assert all("at best and final" in f.evidence for f in found)

@@ -55,7 +55,11 @@ class ConstantPrediction(LedgerRule):
         ).fetchall()
         controls = blind(self.db) if rows else set[tuple[str, str]]()
         rows = [row for row in rows if (row[0], row[2]) not in controls]
-        for arm, seed, task, checkpoint, n, top, same, good, score, metric, written in rows:
+        alike: dict[tuple, list[str]] = {}
+        for arm, seed, task, checkpoint, *numbers in rows:
+            alike.setdefault((arm, seed, task, *numbers), []).append(checkpoint)
+        for (arm, seed, task, n, top, same, good, score, metric, written), checkpoints in alike.items():
+            checkpoint = " and ".join(checkpoints)
             untuned = Severity.NOTE if checkpoint == "base" else Severity.WARNING
             yield self.finding(
                 f'{who(arm, seed, task, checkpoint)}: {same:.1%} of {n} predictions are "{short(top, 40)}", which is '
