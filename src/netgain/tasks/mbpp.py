@@ -5,6 +5,8 @@ import re
 from pathlib import Path
 from typing import Literal
 
+from pydantic import PositiveInt
+
 from netgain.data.fields import Row
 from netgain.data.source import Example
 from netgain.measure.sandbox import Program
@@ -17,10 +19,14 @@ TEST, TRAIN = range(11, 511), range(601, 975)
 
 
 class Mbpp(Programs):
-    """Problems 11 to 510 are measured, 601 to 974 are there to learn from; the split is the authors' own."""
+    """Problems 11 to 510 are measured, 601 to 974 are there to learn from; the split is the authors' own.
+
+    longest   characters of a reference solution; problems that need more are left out, which leaves the easier ones
+    """
 
     kind: Literal["mbpp"] = "mbpp"
     origin: Literal["file", "hub"] = "file"
+    longest: PositiveInt | None = None
 
     def own_rows(self, folder: Path | None) -> list[Example]:
         return self._read("test", TEST, folder)
@@ -33,7 +39,8 @@ class Mbpp(Programs):
             kind="hf", path="google-research-datasets/mbpp", config="full", split=part, prompt="text", answer="code"
         )
         found = rows_of(FILE, hub if self.origin == "hub" else None, folder)
-        return [_example(each) for each in found if int(need(each, "task_id")) in numbers]
+        rows = [_example(each) for each in found if int(need(each, "task_id")) in numbers]
+        return [each for each in rows if self.longest is None or len(each.answer) <= self.longest]
 
     def program(self, example: Example, code: str) -> Program:
         tests = tuple(json.loads(example.meta["tests"]))
