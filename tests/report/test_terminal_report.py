@@ -1,0 +1,49 @@
+"""The report in a terminal: at 80 columns and piped the same words, with each arm's learning in one line."""
+
+from pathlib import Path
+
+import pytest
+from drawn import fill, study
+
+from netgain.report.sparks import BLOCKS, PLAIN, learned, spark
+from netgain.report.study import Report, build
+from netgain.report.terminal import console, show_report
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
+    asked = study(arms=("sft", "anchored"))
+    return build(asked, fill(tmp_path_factory.mktemp("ledger"), asked, 40))
+
+
+def test_a_spark_falls_as_its_numbers_do() -> None:
+    assert spark([3.0, 2.0, 1.0]) == "█▅▁"
+    assert spark([1.0, 1.0]) == "▁▁"
+    assert len(spark(list(range(1000)), width=24)) == 24
+    heights = [BLOCKS.index(each) for each in spark(list(range(1000)))]
+    assert heights == sorted(heights)
+
+
+def test_every_arm_that_learned_has_a_line(report: Report) -> None:
+    lines = {arm: (curve, words) for arm, curve, words in learned(report)}
+    assert set(lines) == {"sft", "anchored"}
+    assert lines["sft"] == ("█▃▁▁", "dev loss 1.4 to 1.1")
+
+
+def test_it_fits_80_columns_and_says_the_same_when_piped(
+    report: Report, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = []
+    for width in ("80", "200"):
+        monkeypatch.setenv("COLUMNS", width)
+        show_report(report, console())
+        said.append(capsys.readouterr().out)
+    assert max(map(len, said[0].splitlines())) <= 80
+    assert "\x1b" not in said[0]
+    narrow, wide = ("".join(each.split()) for each in said)
+    assert "cannottell" in narrow
+    assert narrow.count("cannottell") == wide.count("cannottell")
+
+
+def test_a_terminal_without_blocks_gets_plain_marks(report: Report) -> None:
+    assert {mark for _, curve, _ in learned(report, PLAIN) for mark in curve} <= set(PLAIN)
