@@ -16,6 +16,7 @@ from netgain.report.diversity_words import blocks as diversity_blocks
 from netgain.report.diversity_words import charts as diversity_charts
 from netgain.report.forgetting_words import answers, worth_a_terminal
 from netgain.report.markdown import Block
+from netgain.report.sparks import BLOCKS, PLAIN, learned
 from netgain.report.study import Report
 from netgain.report.sweep import Sweep
 from netgain.report.sweep_words import tables
@@ -73,6 +74,7 @@ def show_report(report: Report, out: Console | None = None, an_hour: float | Non
         line.append(f"   {each.arm} against {each.versus}, {each.task}/{each.metric}", style="not bold")
         out.print(line)
         out.print(Padding(Text(each.told().removeprefix(f"{each.word}: ")), (0, 0, 1, 2)))
+    _show_learning(report, out)
     _show_findings(report, out)
     if worth_a_terminal(report):
         _show_blocks(answers(report), out)
@@ -114,6 +116,18 @@ def _show_blocks(blocks: Iterable[Block], out: Console) -> None:
         out.print(shown)
         for sentence in sentences:
             out.print(Padding(Text(sentence), (0, 0, 0, 2)))
+        out.print()
+
+
+def _show_learning(report: Report, out: Console) -> None:
+    """A line an arm: how its loss fell, the mean over seeds."""
+    rows = list(learned(report, BLOCKS if out.encoding.startswith("utf") else PLAIN))
+    if rows:
+        out.print(Text("Learning, means over seeds", style="bold"))
+        table = plain_table("arm", "over the steps", "")
+        for arm, curve, words in rows:
+            table.add_row(Text(arm), Text(curve), Text(words))
+        out.print(table)
         out.print()
 
 
