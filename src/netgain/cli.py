@@ -107,6 +107,7 @@ def report(
     figures: Annotated[Path | None, typer.Option(help="Folder for every chart as SVG, PNG and PDF.")] = None,
     price: Annotated[float | None, typer.Option(min=0, help="Price of an hour of the machine, to show costs.")] = None,
     versus: Annotated[str | None, typer.Option(help="Of imported results: the arm to compare all others with.")] = None,
+    terminal: Annotated[bool, typer.Option("--terminal", help="Print only; write no file.")] = False,
     as_json: Json = False,
 ) -> None:
     """Say what was gained and what was forgotten, from the ledger alone; write HTML, Markdown, LaTeX and Parquet.
@@ -128,6 +129,9 @@ def report(
     from netgain.report.paper import write_all
     from netgain.report.terminal import show_report
 
+    if terminal:
+        show_report(made, an_hour=price)
+        return
     path = write_all(made, Ledger(ledger), (out or Path(ledger) / "reports") / asked.key, figures, price)
     show_report(made, an_hour=price)
     print(f"report: {path}")
