@@ -9,6 +9,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from typer.testing import CliRunner
 
 from netgain.cli import app
+from netgain.data.embedded import rows
 from netgain.errors import UserError
 from netgain.models.load import load
 from netgain.spec.run import ModelSpec
@@ -99,7 +100,6 @@ def test_a_translated_adapter_says_how_close_it_is_in_function_and_at_which_scal
             "--out", tmp_path / "f", "--json")
     )["functional"]  # fmt: skip
     assert said["translated"] < 0.2 * said["mean"]
-    assert said["mean"] < said["untouched"]
     assert said["scale"] == 1.0
 
 
@@ -112,7 +112,7 @@ def test_layers_are_matched_by_what_they_compute(folder: Path, tmp_path: Path) -
 
 def test_a_stitched_adapter_is_taught_what_the_source_writes(folder: Path, tmp_path: Path) -> None:
     prompts = tmp_path / "prompts.txt"
-    prompts.write_text("\n\n".join(f"Once upon a time there was a {word}." for word in ("dog", "cat", "girl", "tree")))
+    prompts.write_text("\n\n".join(row.turns[0].text for row in rows("sentiment", 24, 1)))
     said = json.loads(
         run("--from", folder / "star", "--to", "tiny-llama", "--method", "distil", "--texts", prompts,
             "--out", tmp_path / "d", "--json")

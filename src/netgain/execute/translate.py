@@ -137,14 +137,14 @@ def _distilled(asked: Asked) -> Fidelity:
             "method distil: name a file of prompts, paragraphs apart, with --texts; the source answers them."
         )
     plan = Distil(start="stitch" if asked.anchors is None else "global_ridge")
-    begun = replace(asked, method=plan.start)
-    found = _without_anchors(begun) if asked.anchors is None else _through_anchors(begun)
+    begun = replace(asked, method=plan.start, texts=None)
+    found = _through_anchors(begun) if asked.anchors is not None else _without_anchors(begun)
     prompts = [Example(str(i), str(i), (Turn("user", text),), "") for i, text in enumerate(asked.read[: plan.prompts])]
-    teacher = from_folder(asked.source_lm, asked.source)
-    rows = answered(asked.source_lm, Template(asked.source_lm.tok), prompts, plan)
+    teacher = from_folder(begun.source_lm, asked.source)
+    rows = answered(begun.source_lm, Template(begun.source_lm.tok), prompts, plan)
     teacher.remove()
-    adapter = from_folder(asked.target_lm, asked.out)
-    made = teach(adapter, Template(asked.target_lm.tok), rows, plan, asked.seed, Runtime())
+    adapter = from_folder(begun.target_lm, asked.out)
+    made = teach(adapter, Template(begun.target_lm.tok), rows, plan, asked.seed, Runtime())
     adapter.save(asked.out)
     said = (
         f"{found.sentence} Then {made['steps']} steps on {made['rows']} answers that the source wrote: loss "
