@@ -210,9 +210,12 @@ def test_the_view_has_no_serious_violation(watched: Watched, served: Served) -> 
 @pytest.fixture(scope="module")
 def thousand(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """250 arms of four seeds; the last run is at work."""
+    monkeypatch = pytest.MonkeyPatch()
+    monkeypatch.setattr(os, "fsync", lambda handle: None)
     root = tmp_path_factory.mktemp("thousand")
     asked = study(arms=[f"arm-{i:03d}" for i in range(250)], seeds=(0, 1, 2, 3))
     ledger = fill(root, asked, 4, texts=2)
+    monkeypatch.undo()
     (ledger.run(planned(asked)[-1].sig).path / "record.json").unlink()
     return root
 

@@ -143,7 +143,10 @@ class View:
 
     def verdicts(self, request: Request) -> Response:
         found = self._study(request)
-        return _fragment(lambda: self.judge.verdicts(*found)) if found else _unknown()
+        if found is None:
+            return _unknown()
+        made = self.judge.verdicts(*found)
+        return HTMLResponse(made) if made is not None else PlainTextResponse("being computed …", 202)
 
     def run(self, request: Request) -> Response:
         row = self._row(request)
@@ -157,10 +160,12 @@ class View:
         found = self._study(request)
         if found is None:
             return _unknown()
-        try:
-            return HTMLResponse(self.judge.page(*found), headers={"content-security-policy": "frame-ancestors 'none'"})
-        except UserError as error:
-            return PlainTextResponse(str(error), 409)
+        made = self.judge.page(*found)
+        if made is None:
+            waiting = element("meta", http_equiv="refresh", content="2")
+            text = f"<!doctype html><html lang=en><title>netgain</title>{waiting}<p>The report is being made ..."
+            return HTMLResponse(text, 202, {"content-security-policy": "default-src 'none'; frame-ancestors 'none'"})
+        return HTMLResponse(made, headers={"content-security-policy": "frame-ancestors 'none'"})
 
     def _study(self, request: Request) -> tuple[StudyRow, dict[str, Any]] | None:
         key = str(request.path_params["key"])

@@ -53,16 +53,27 @@ class Nothing:
     why: str
 
 
-def peeks(study: Study, frame: Frame) -> Iterator[Peek | Nothing]:
-    """Every declared contrast, on what is finished."""
+Known = dict[tuple[int, str, str], tuple[tuple[str, ...], Peek | Nothing]]
+"""(contrast, arm, versus) -> the finished runs that a look rested on, and the look."""
+
+
+def peeks(study: Study, frame: Frame, known: Known) -> Iterator[Peek | Nothing]:
+    """Every declared contrast, on what is finished; one whose runs are those of `known` is not looked at again."""
     arms = expand(study)
     for i, asked in enumerate(study.contrasts):
         for arm, versus in resolve(asked, arms, i):
-            names = (arm.name, versus.name, asked.task, asked.metric)
-            try:
-                yield _peek(study, frame, asked, arm.name, versus.name)
-            except UserError as error:
-                yield Nothing(*names, str(error))
+            key = i, arm.name, versus.name
+            done = tuple(m.folder.sig for name in key[1:] for m in frame.members[name])
+            if key not in known or known[key][0] != done:
+                known[key] = done, _said(study, frame, asked, arm.name, versus.name)
+            yield known[key][1]
+
+
+def _said(study: Study, frame: Frame, asked: Contrast, arm: str, versus: str) -> Peek | Nothing:
+    try:
+        return _peek(study, frame, asked, arm, versus)
+    except UserError as error:
+        return Nothing(arm, versus, asked.task, asked.metric, str(error))
 
 
 def _peek(study: Study, frame: Frame, asked: Contrast, arm: str, versus: str) -> Peek | Nothing:

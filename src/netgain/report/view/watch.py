@@ -128,10 +128,11 @@ class Watch:
     def _run(self, sig: str) -> dict[str, Any]:
         """The fields of a row, read again only where a file's date changed or somebody may be at work."""
         folder = self.ledger.run(sig)
-        names = ("record.json", "failure.json", "metrics.jsonl", LOG, "spec.json")
-        dates = tuple(_date(folder.path / name) for name in names)
         known = self._runs.setdefault(sig, _Known())
-        sealed = dates[0] > 0
+        sealed = _date(folder.path / "record.json")
+        if sealed and known.dates[:1] == (sealed,):
+            return known.found
+        dates = (sealed, *(_date(folder.path / name) for name in ("failure.json", "metrics.jsonl", LOG, "spec.json")))
         held = not sealed and self.ledger.locked(sig)
         dates = (*dates, float(held))
         if known.dates != dates:

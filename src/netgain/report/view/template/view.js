@@ -63,7 +63,11 @@
       const answer = await fetch(path);
       const text = await answer.text();
       if (shown.get(id) === key) {
-        if (answer.ok) box.innerHTML = text;
+        if (answer.status === 202) {
+          // Being computed: what stood there stays, and the next turn asks again.
+          if (!box.querySelector("table")) box.replaceChildren(make("p", text, "fix"));
+          shown.set(id, path + " later");
+        } else if (answer.ok) box.innerHTML = text;
         else box.replaceChildren(make("p", text, "fix"));
       }
     } catch {
