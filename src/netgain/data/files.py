@@ -3,7 +3,6 @@
 import csv
 import gzip
 import json
-import os
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, BinaryIO
 
 from netgain.data.fields import Row
 from netgain.errors import UserError
+from netgain.spec.place import places
 from netgain.spec.run import HfSource
 
 LONGEST_CELL = 2**31 - 1
@@ -18,15 +18,11 @@ LONGEST_CELL = 2**31 - 1
 
 def locate(path: str, folder: Path | None) -> Path:
     """An absolute path as it is; a relative one in $NETGAIN_DATA, else in the study's folder."""
-    asked = Path(path).expanduser()
-    root = os.environ.get("NETGAIN_DATA")
-    places = [base / asked for base in (Path(root) if root else None, folder or Path()) if base is not None]
-    if asked.is_absolute():
-        places = [asked]
-    for place in places:
+    tried = places(path, folder)
+    for place in tried:
         if place.exists():
             return place
-    looked = " nor ".join(str(place) for place in places)
+    looked = " nor ".join(str(place) for place in tried)
     raise UserError(f"{path}: no such file: neither {looked} exists; set NETGAIN_DATA to the folder that holds it.")
 
 

@@ -1,8 +1,9 @@
 """What the references of a study will cost, and what of them is on disk: counted without a model or a tokenizer."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from netgain.spec.study import Planned, Study, planned
 
 CHARACTERS_PER_TOKEN = 4.0
 SMOLLM2_WIDTH = 576
+KEPT = {"mean": "kept as mean head rows", "hidden": "kept as states", "nll": "kept as likelihoods"}
+"""What tells two sets of numbers about the same rows apart."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,11 @@ def planned_references(study: Study, ledger: Ledger) -> Iterator[ReferencePlan]:
                 shown[place] = shown_before(reference, rows.train, rows.sources, rows.pools, range(len(rows.train)))
             _add(found, each.run, rows, shown[place])
     yield from broken.values()
-    yield from (_plan(each, each.store.entries()) for each in wanted.values())
+    plans = [_plan(each, each.store.entries()) for each in wanted.values()]
+    alike = Counter(each.sentence for each in plans)
+    for each in plans:
+        twice = alike[each.sentence] > 1
+        yield replace(each, sentence=f"{each.sentence[:-1]}, {KEPT[each.keeps]}.") if twice else each
 
 
 def _rows(each: Planned, folder: Path | None, read: dict[str, Rows]) -> tuple[str, Rows]:

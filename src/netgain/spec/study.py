@@ -13,10 +13,14 @@ from netgain.errors import UserError, did_you_mean
 from netgain.spec.frontier import Decision, Frontier, expand_frontiers
 from netgain.spec.identity import essence, sig
 from netgain.spec.needs import linked, needs
+from netgain.spec.place import is_there
 from netgain.spec.plugin import Frozen
 from netgain.spec.retention import RetentionSuite, expand_retention
 from netgain.spec.run import Run, SpecError
 from netgain.spec.translation import Translation, expand_translation
+
+PREFER, NEEDS = "prefer", "needs"
+"""Of a scale: the scale to take instead, where the file that the other needs is there."""
 
 
 class Contrast(Frozen):
@@ -66,6 +70,11 @@ class Study(Frozen):
     def _consistent(self) -> "Study":
         if len(set(self.seeds)) < len(self.seeds):
             raise SpecError("a seed appears twice", "seeds")
+        for name, scale in self.scales.items():
+            if PREFER in scale and NEEDS not in self.scales.get(scale[PREFER], {}):
+                near = did_you_mean(scale[PREFER], {other for other, each in self.scales.items() if NEEDS in each})
+                message = f'"{scale[PREFER]}" is no scale that says with `{NEEDS}` which file it reads.{near}'
+                raise SpecError(message, "scales", name, PREFER)
         arms = expand(self)
         for i, contrast in enumerate(self.contrasts):
             resolve(contrast, arms, i)
@@ -86,7 +95,11 @@ class Study(Frozen):
         return hash(self.name)
 
     def at(self, scale: str | None) -> "Study":
-        """The study with the overrides of one of its scales."""
+        """The study with the overrides of one of its scales.
+
+        A scale may `prefer` another one, which is then taken wherever the file that the other `needs` is there; the
+        study goes by that scale's own name, so what was measured on other data stays apart.
+        """
         if scale is None:
             return self
         if scale not in self.scales:
@@ -94,10 +107,14 @@ class Study(Frozen):
             raise UserError(
                 f'{self.name} has no scale "{scale}".{did_you_mean(scale, set(self.scales))} Its scales: {known}.'
             )
+        better = self.scales[scale].get(PREFER)
+        if better is not None and is_there(self.scales[better][NEEDS], self.folder):
+            return self.at(better)
         raw = self.model_dump(exclude={"scales", *self._generated()})
         measured = {task for name, frontier in self.frontiers.items() for task in frontier.tasks(name)}
         raw["base"]["tasks"] = {name: task for name, task in raw["base"]["tasks"].items() if name not in measured}
-        for path, value in self.scales[scale].items():
+        overrides = {path: value for path, value in self.scales[scale].items() if path not in (PREFER, NEEDS)}
+        for path, value in overrides.items():
             try:
                 raw = override(raw, path, value)
             except SpecError as error:

@@ -5,6 +5,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
 
+from pydantic import PositiveInt
+
 from netgain.data.source import Example
 from netgain.errors import UserError
 from netgain.measure.spans import Tagged, read_tagged, span_counts, tags_right, write_tagged
@@ -33,11 +35,14 @@ class Tagging(Prompted):
     likelihood   nothing is written: tag_accuracy is the share of words whose right tag is the likeliest of all tags at
                  its place, behind the prompt and the right tags of the words before it; weighted by words
 
+    words        only sentences of at most so many words, measured and learned from: what a small budget can afford
+
     A likelihood knows the right tags so far, so it is no estimate of what would be written: it says what a model knows
     of tags whether or not it keeps to the form of an answer.
     """
 
     answering: Literal["generate", "likelihood"] = "generate"
+    words: PositiveInt | None = None
 
     written: ClassVar[tuple[str, ...]] = ()
 
@@ -73,6 +78,8 @@ class Tagging(Prompted):
         if not all(each.labels for each in rows):
             pieces = (piece for each in rows for piece in each.answer.split())
             rows = with_labels(rows, sorted({piece.rpartition("/")[2] for piece in pieces}))
+        if self.words is not None:
+            rows = [each for each in rows if len(each.answer.split()) <= self.words]
         for each in rows:
             gold = read_tagged(each.answer, each.labels)
             if not gold or any(tag is None for _, tag in gold):
