@@ -64,3 +64,13 @@ def test_ceiling_and_thin_samples_are_said() -> None:
     assert answer.ceiling
     assert answer.thin
     assert "nothing can be told apart" in answer.sentence()
+
+
+def test_problems_that_nobody_solved_may_still_be_solved() -> None:
+    """No spread among the problems seen is no certainty: 0 of 16 leaves room for one in six."""
+    none, all_of_them = passk.pass_at_k([0] * 16, 8, 4), passk.pass_at_k([8] * 16, 8, 4)
+    assert (none.low, none.high) == pytest.approx((0.0, 1 - 0.05 ** (1 / 16)))
+    assert (all_of_them.low, all_of_them.high) == pytest.approx((0.05 ** (1 / 16), 1.0))
+    some = passk.pass_at_k([0] * 15 + [1], 8, 4)
+    assert "rule of three" in none.method
+    assert "rule of three" not in some.method

@@ -61,21 +61,29 @@ class ConstantAcrossArms(LedgerRule):
     fix = ConstantMetric.fix
 
     def check(self) -> Iterator[Finding]:
-        """At least three arms, all with the same mean to nine digits."""
+        """At least three arms, all with the same mean to nine digits. A warning where nothing is parsed for the metric
+        (it is of several answers together) and another metric of the task does move: it has reached its end."""
         rows = self.db.execute(
             f"""
-            WITH means AS (SELECT coalesce(study, '') study, task, metric, arm, round(avg(value), 9) score, count(*) n
-                           FROM items WHERE value IS NOT NULL AND checkpoint IN ('final', 'base') GROUP BY ALL)
-            SELECT study, task, metric, min(score), count(*) arms, min(n) FROM means
-            GROUP BY study, task, metric HAVING arms >= 3 AND count(DISTINCT score) = 1 AND min(n) >= {FEW} ORDER BY ALL
+            WITH means AS (SELECT coalesce(study, '') study, task, metric, arm, round(avg(value), 9) score, count(*) n,
+                                  count(prediction) + count(parsed) read_off
+                           FROM items WHERE value IS NOT NULL AND checkpoint IN ('final', 'base') GROUP BY ALL),
+                 moves AS (SELECT study, task, metric, min(score) score, count(*) arms, min(n) n,
+                                  sum(read_off) read_off,
+                                  count(DISTINCT score) scores FROM means GROUP BY ALL)
+            SELECT study, task, metric, score, arms, n,
+                   read_off = 0 AND max(scores) OVER (PARTITION BY study, task) > 1 ends
+            FROM moves QUALIFY arms >= 3 AND scores = 1 AND n >= {FEW} ORDER BY ALL
             """
         ).fetchall()
-        for _, task, metric, score, arms, n in rows:
+        for _, task, metric, score, arms, n, ends in rows:
+            others = " while its other metrics move; it cannot tell these arms apart" if ends else ""
             yield self.finding(
-                f"{task}: {metric} is {score:.4g} in all {arms} arms ({n} rows each).",
+                f"{task}: {metric} is {score:.4g} in all {arms} arms ({n} rows each){others}.",
                 table=task,
                 cell=metric,
                 tasks=[task],
+                severity=Severity.WARNING if ends else None,
             )
 
 

@@ -19,7 +19,7 @@ from netgain.spec.identity import stream
 from netgain.spec.study import Study
 from netgain.stats.frontier import Compared, Curve, best_difference, compare
 from netgain.stats.intervals import mean
-from netgain.stats.passk import PassK, as_pass_k, per_problem
+from netgain.stats.passk import PassK, over_problems, per_problem
 from netgain.stats.resample import BootstrapEstimate
 from netgain.stats.result import Floats, Pivot
 
@@ -265,10 +265,7 @@ class _Passes:
         for arm in self.counts:
             by_k = [self.values(arm, k).mean(axis=0) for k in range(1, self.samples + 1)]
             for i, t in enumerate(self.frontier.temperatures):
-                made = [
-                    as_pass_k(mean(v[i], what=f"pass@{k}", scale="percent"), k, self.samples)
-                    for k, v in enumerate(by_k, start=1)
-                ]
+                made = [over_problems(v[i], k, self.samples) for k, v in enumerate(by_k, start=1)]
                 yield Tries(self.name, arm, t, tuple(made))
 
     def solved(self, errors: Mapping[str, tuple[str, ...]]) -> Iterator[Solved]:

@@ -102,11 +102,15 @@ def _against(read: Read) -> Block:
 
 def _shows(found: BootstrapEstimate) -> str:
     """The smallest true difference that such an interval would exclude 0 for, most of the time."""
+    if found.se == 0:
+        return "-"
     size = reach(found.level, POWER) * found.se
     return f"{100 * size:.1f} points" if found.scale == "points" else say(size, "raw")
 
 
 def _said(found: Estimate) -> str:
+    if isinstance(found, BootstrapEstimate) and found.se == 0:
+        return f"{say(found.estimate, found.scale)} (no spread was seen)"
     return f"{say(found.estimate, found.scale)} ({say_range(found.low, found.high, found.scale)})"
 
 

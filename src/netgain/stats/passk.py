@@ -3,13 +3,14 @@
 pass@k = 1 - prod_{j=n-c+1}^{n} (1 - k/j) = 1 - C(n-c, k) / C(n, k)     (Chen et al. 2021); k > n is refused.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from netgain.errors import UserError
-from netgain.stats.intervals import mean
+from netgain.stats.intervals import mean, rule_of_three
 from netgain.stats.paired import from_units
 from netgain.stats.result import Floats, Pivot, say_level
 from netgain.stats.units import units
@@ -71,8 +72,20 @@ def pass_at_k(
     values = per_problem(correct, samples, k)
     if values.size == 0:
         raise UserError("No problem has samples, so there is no pass@k.")
-    of = mean(values, clusters=clusters, level=level, what=f"pass@{k}", scale="percent")
-    return as_pass_k(of, k, samples)
+    return over_problems(values, k, samples, clusters=clusters, level=level)
+
+
+def over_problems(
+    values: Floats, k: int, samples: int, *, clusters: Sequence[object] | np.ndarray | None = None, level: float = 0.95
+) -> PassK:
+    """Mean of each problem's pass@k. Where none was solved, or each in every try, the other end is the rule of three's
+    over the problems: no spread was seen, which is not that there is none."""
+    found = as_pass_k(mean(values, clusters=clusters, level=level, what=f"pass@{k}", scale="percent"), k, samples)
+    if np.ptp(values) > 0 or values[0] not in (0.0, 1.0) or math.isinf(found.high):
+        return found
+    far = rule_of_three(len(values) if found.clusters is None else found.clusters, level)
+    ends = (0.0, far) if values[0] == 0 else (1.0 - far, 1.0)
+    return replace(found, low=ends[0], high=ends[1], method="rule of three over problems")
 
 
 def as_pass_k(answer: Pivot, k: int, samples: int) -> PassK:

@@ -24,7 +24,7 @@ def section(page: Page) -> Iterator[Markup]:
     kept = [each for each in judged if each.margin is not None]
     asked = {"Gained?": gains, "Forgotten?": kept}
     answers = [_answer(page, question, found) for question, found in asked.items() if found]
-    answers += _swept(page)
+    answers += [*_swept(page), *_decided(page)]
     if not answers:
         words = "This study declared no contrasts, so there is nothing to conclude; its scores are below."
         yield element("div", page.paragraph(words), class_="answers")
@@ -66,6 +66,20 @@ def _swept(page: Page) -> list[Markup]:
         words = page.handle(identity, f"{first} As good as any: {', '.join(curve.winners.names)}.")
         head = element("strong", f"Which {sweep.axis}? {curve.name}: ")
         made.append(element("p", head, words, class_="answer", data_bound=identity))
+    return made
+
+
+def _decided(page: Page) -> list[Markup]:
+    """What the table that was declared beforehand says of each arm."""
+    found = page.report.diversity
+    made: list[Markup] = []
+    for each in found.decided if found else ():
+        identity = page.bind(f"answer/decided/{each.arm}", counted(f"{each.arm}: decided", each.say, each.why))
+        tone = "bad" if each.invalid else "open"
+        mark = element("span", each.say, class_=f"verdict {tone}")
+        words = page.handle(identity, each.why)
+        head = element("strong", f"{each.arm}?")
+        made.append(element("p", head, " ", mark, " ", words, class_="answer", data_bound=identity))
     return made
 
 
