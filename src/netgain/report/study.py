@@ -172,7 +172,7 @@ def build(study: Study, ledger: Ledger) -> Report:
         findings=findings,
         cost=_cost(frame),
         provenance=_provenance(frame),
-        sweep=read_sweep(study, frame),
+        sweep=None if study.frontiers else read_sweep(study, frame),
         translation=read_translation(study, frame),
         diversity=read_diversity(study, frame, findings),
         denoised=read_denoised(study, frame),
