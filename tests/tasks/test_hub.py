@@ -13,12 +13,15 @@ from netgain.errors import UserError
 from netgain.spec.run import HfSource, TaskSource
 from netgain.tasks._base import Task, read_source
 from netgain.tasks.choice import Choice
+from netgain.tasks.cola import Cola
 from netgain.tasks.mt_bench import MtBench
 from netgain.tasks.ner import Ner
 from netgain.tasks.nli import Nli
 from netgain.tasks.paraphrase import Paraphrase
 from netgain.tasks.pos import Pos
 from netgain.tasks.qa import Qa
+from netgain.tasks.qnli import Qnli
+from netgain.tasks.sst2 import Sst2
 
 datasets = pytest.importorskip("datasets")
 
@@ -161,3 +164,27 @@ def test_a_chat_set_is_drawn_by_subset_and_a_question_set_asks_both_turns(tmp_pa
     (row,) = bench.examples(None)
     assert [turn.text for turn in row.turns] == ["one?", "two?"]
     assert (row.meta["reference/1"], row.meta["reference/2"]) == ("1", "2")
+
+
+GLUE = {
+    "sst2": (Sst2, ("negative", "positive"), ("sentence",), ("negative", "positive")),
+    "qnli": (Qnli, ("entailment", "not_entailment"), ("question", "sentence"), ("yes", "no")),
+    "mrpc": (Paraphrase, ("not_equivalent", "equivalent"), ("sentence1", "sentence2"), ("no", "yes")),
+    "cola": (Cola, ("unacceptable", "acceptable"), ("sentence",), ("no", "yes")),
+}
+
+
+@pytest.mark.parametrize("config", GLUE)
+def test_glue_takes_its_labels_from_the_features(config: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kind, names, fields, words = GLUE[config]
+    features = datasets.Features(
+        {**{name: datasets.Value("string") for name in fields}, "label": datasets.ClassLabel(names=list(names))}
+    )
+    rows = {**{name: [f"{name} {i}" for i in range(2)] for name in fields}, "label": [0, 1]}
+    more = {**rows, **{name: [f"other {name} {i}" for i in range(2)] for name in fields}}
+    place = publish(tmp_path, config, {"train": more, "validation": rows}, features)
+    monkeypatch.setattr(f"{kind.__module__}.GLUE", place)
+    test, train = both(kind.model_validate({"kind": kind.model_fields["kind"].default, "hub": True}))
+    assert [row.answer for row in test] == list(words)
+    assert fields[0] + " 0" in test[0].turns[0].text
+    assert len(train) == 2
