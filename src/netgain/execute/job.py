@@ -1,7 +1,9 @@
 """A run at work: what every step of its execution needs to know."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from netgain.data.chat import Template
 from netgain.execute.events import Emit, Event
@@ -24,6 +26,8 @@ class Job:
     runtime: Runtime
     study_folder: Path | None
     emit: Emit
+    energy: Callable[[], dict[str, Any] | None] = lambda: None
+    """What the machine's counters say that the run has cost so far."""
 
     @property
     def run(self) -> Run:
