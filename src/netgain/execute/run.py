@@ -23,6 +23,7 @@ from netgain.errors import UserError
 from netgain.execute import env
 from netgain.execute.built import built, dev_views
 from netgain.execute.cost import cost
+from netgain.execute.energy import Meter
 from netgain.execute.events import Emit, Event, Logged
 from netgain.execute.further import further, guarded
 from netgain.execute.job import Job
@@ -60,6 +61,13 @@ def device_of(runtime: Runtime) -> str:
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def gpu_of(device: str) -> str | None:
+    """What nvidia-smi calls the device; None for one that it does not know."""
+    if not device.startswith("cuda"):
+        return None
+    return f"GPU-{torch.cuda.get_device_properties(torch.device(device)).uuid}"
 
 
 class Bench:
@@ -108,7 +116,10 @@ class Bench:
             return
         where = env.describe(device_of(self.runtime), torch.get_num_threads(), self.study_folder)
         jobs = [self._job(each, folder, where, emit) for each, folder in fresh]
-        parts = self._attempt(jobs)
+        with Meter(gpu_of(device_of(self.runtime))) as meter:
+            for job in jobs:
+                job.energy = partial(meter.share, len(jobs))
+            parts = self._attempt(jobs)
         if parts > 1:
             gc.collect()
             if torch.cuda.is_available():
@@ -389,7 +400,7 @@ def _seal(job: Job, parts: Sequence[str], record: dict[str, Any]) -> float:
     seconds = sum(times(job.folder).values())
     asked = kept(job.run.tasks, job.study_folder, job.folder.ledger)
     about = {"template": job.template.fingerprint, "tasks": cards, "prompts": asked, "measure_seconds": seconds}
-    job.folder.finish({**record, **about})
+    job.folder.finish({**record, **about, "energy": job.energy()})
     return seconds
 
 
