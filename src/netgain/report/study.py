@@ -298,9 +298,14 @@ def _retention(judged: tuple[Judged, ...]) -> Iterator[tuple[str, Overall]]:
 def _cost(frame: Frame) -> dict[str, float]:
     records = {m.folder.sig: m.record for members in frame.members.values() for m in members}
     return {
-        name: float(sum(record.get(name) or 0 for record in records.values()))
-        for name in ("train_seconds", "measure_seconds", "tokens")
+        name: float(sum(spent_on(record, name) for record in records.values()))
+        for name in ("train_seconds", "measure_seconds", "tokens", "joules")
     }
+
+
+def spent_on(record: dict[str, Any], name: str) -> float:
+    """Seconds, tokens or joules of one run; 0 where the record does not know."""
+    return float((record.get("energy") or {}).get("joules") or 0 if name == "joules" else record.get(name) or 0)
 
 
 def _provenance(frame: Frame) -> dict[str, Any]:
