@@ -31,6 +31,15 @@ def seconds(value: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
+def energy(joules: float) -> str:
+    """850 J, 12.5 Wh, 3.2 kWh; "-" for nothing."""
+    if not joules:
+        return "-"
+    if joules < 3600:
+        return f"{joules:.0f} J"
+    return f"{joules / 3600:.1f} Wh" if joules < 3.6e6 else f"{joules / 3.6e6:.1f} kWh"
+
+
 ANSWERS = {
     ("gained?", "gain"): "yes",
     ("gained?", "loss"): "no, it lost",
