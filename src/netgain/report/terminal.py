@@ -22,7 +22,7 @@ from netgain.report.sweep import Sweep
 from netgain.report.sweep_words import tables
 from netgain.report.translation import Translated
 from netgain.report.translation_words import blocks as translation_blocks
-from netgain.report.words import interval, percent, seconds, style_of, word_of
+from netgain.report.words import energy, interval, percent, seconds, style_of, word_of
 
 PIPED_WIDTH = 100
 
@@ -87,9 +87,12 @@ def show_report(report: Report, out: Console | None = None, an_hour: float | Non
     if report.denoised is not None:
         _show_blocks(denoised_blocks(report.denoised), out)
     cost = report.cost
-    out.print(
-        Text(f"training {seconds(cost['train_seconds'])}, measuring {seconds(cost['measure_seconds'])}", style="dim")
-    )
+    spent = f"training {seconds(cost['train_seconds'])}, measuring {seconds(cost['measure_seconds'])}"
+    if cost.get("joules"):
+        spent += f", energy {energy(cost['joules'])}"
+    if an_hour is not None:
+        spent += f", price {(cost['train_seconds'] + cost['measure_seconds']) / 3600 * an_hour:,.4f}"
+    out.print(Text(spent, style="dim"))
 
 
 def _show_diversity(found: Diversity, out: Console, an_hour: float | None) -> None:
