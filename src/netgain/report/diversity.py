@@ -355,13 +355,16 @@ def _decide(
     tries: Mapping[str, _Passes],
     errors: Mapping[str, Mapping[str, tuple[str, ...]]],
 ) -> Decided:
+    first = ""
     for i, line in enumerate(study.decisions, start=1):
         if line.above is None and line.below is None:
-            return Decided(arm, line.say, i, "no line above holds")
+            return Decided(arm, line.say, i, f"no line above holds{first}")
         if codes := errors[line.frontier or ""].get(arm):
             why = f"line {i} reads {line.frontier}, whose evidence has an open error (netgain audit says why)"
             return Decided(arm, f"invalid: {', '.join(codes)}", 0, why, codes)
         found = _measured(line, arm, frontiers, tries)
+        if found is not None:
+            first = first or f"; {line.frontier}: {found.sentence()}"
         if found is not None and _holds(line, found):
             return Decided(arm, line.say, i, f"{line.frontier}: {found.sentence()}")
     return Decided(arm, "nothing that was declared", 0, "no line of the table holds")

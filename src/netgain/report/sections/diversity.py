@@ -14,6 +14,8 @@ from netgain.report.html.page import Page
 PLACE = 420
 TITLE = "Diversity at equal quality"
 PANELS = 12
+BANDS = 3
+"""Arms whose bands can still be told apart in one frontier; of more, only the baseline has its band."""
 
 
 def section(page: Page) -> Iterator[Markup]:
@@ -42,8 +44,9 @@ def _table(page: Page, identity: str, block: Block) -> list[Markup]:
 
 def _frontier(page: Page, read: Read) -> Markup:
     """A line an arm through its temperatures; up and right is better."""
-    series = []
-    for i, arm in enumerate(dict.fromkeys(place.arm for place in read.places)):
+    series, arms = [], list(dict.fromkeys(place.arm for place in read.places))
+    banded = arms if len(arms) <= BANDS else [read.versus]
+    for i, arm in enumerate(arms):
         own = sorted((p for p in read.places if p.arm == arm), key=lambda p: p.quality.estimate)
         rows = page.rows((arm,), read.name, read.diversity, "final")
         identities = [
@@ -62,13 +65,14 @@ def _frontier(page: Page, read: Read) -> Markup:
                 shade=i,
                 dash=i,
                 dots=True,
-                band=[(p.quality.estimate, p.diversity.low, p.diversity.high) for p in own],
+                band=[(p.quality.estimate, p.diversity.low, p.diversity.high) for p in own if arm in banded],
                 identities=identities,
             )
         )
     grid = Grid(f"quality: {read.quality}", f"diversity: {read.diversity}", [Panel(read.name, series)])
     n = read.places[0].quality.n
-    words = f"Each arm through its temperatures; bands are 95 % intervals over n = {n} prompts. Right and up is better."
+    whose = "bands are" if len(banded) == len(arms) else f"the band of {read.versus} is"
+    words = f"Each arm through its temperatures; {whose} 95 % intervals over n = {n} prompts. Right and up is better."
     basis = counted(f"frontier of {read.name}", f"{len(read.places)} places", "the rows of each place; point at one")
     caption = page.number(f"figure/diversity-{read.name}/caption", words, basis)
     return page.figure(f"diversity-{read.name}", caption, partial(lines, grid), basis)
