@@ -216,6 +216,26 @@ def test_the_published_trajectory_has_the_published_size() -> None:
     assert sum(sizes) == 1_552_592
 
 
+def test_the_hidden_form_adds_what_its_formula_says() -> None:
+    """h_last + sigma(t) sum_k U_tk relu(D_tk h_last + c_tk), of the phase that each row is in."""
+    lm = small()
+    adapter = attached(lm, "trajectory-hidden", changed=True)
+    own = adapter.state()
+    ids = torch.tensor([[1, 50, 60, 2, 70, 71, 72, 2]] * 3)
+    for row, hidden in enumerate((4, 2, 1)):
+        ids[row, 4 : 4 + hidden] = lm.mask_id
+    with torch.no_grad():
+        tuned = lm.body(input_ids=ids).last_hidden_state
+        with adapter.off():
+            h = lm.body(input_ids=ids).last_hidden_state
+    for phase, sigma in enumerate((1.0, 0.5, 0.25)):
+        added = torch.zeros_like(h[phase])
+        for k in (2 * phase, 2 * phase + 1):
+            inner = (h[phase] @ own[f"body.down.{k}"].T + own[f"body.bias.{k}"]).relu()
+            added += inner @ own[f"body.up.{k}"].T
+        assert torch.allclose(tuned[phase], h[phase] + sigma * added, atol=1e-5)
+
+
 def test_what_a_row_says_decides_what_a_told_adapter_adds_to_it() -> None:
     """Rows that differ in their prompts alone, at the same phase: c differs, and nothing of the answer is in it."""
     lm = small()
