@@ -126,11 +126,14 @@ class TermWithoutGradient(_RunRule):
     fix = "Differentiate it: a value taken with .item() or under no_grad changes the printed loss and nothing else."
 
     def check(self) -> Iterator[Finding]:
-        """Probes that logged a gradient norm of 0 wherever the weight was not 0."""
+        """Probes that logged a gradient norm of 0 wherever neither the weight nor the term was 0.
+
+        A divergence from where a run began is at its least, 0, before the first step, and has no slope there.
+        """
         rows = self.db.execute(
             """
             SELECT run, term, count(*) n, avg(raw) FROM probes
-            WHERE weight <> 0 AND more->>'grad_norm' IS NOT NULL
+            WHERE weight <> 0 AND abs(raw) > 1e-9 AND more->>'grad_norm' IS NOT NULL
             GROUP BY ALL HAVING max(abs(CAST(more->>'grad_norm' AS DOUBLE))) = 0 ORDER BY ALL
             """
         ).fetchall()
