@@ -17,7 +17,9 @@ import torch
 import yaml
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
+from typer.testing import CliRunner
 
+from netgain.cli import app
 from netgain.errors import UserError
 from netgain.execute.disjoint import refuse_shared_problems
 from netgain.execute.export import export_run
@@ -151,6 +153,14 @@ def test_what_was_built_is_exported_with_what_it_computes(study: Path, ledger: P
     base = folder_of(study, ledger, "nli-yes base").name
     with pytest.raises(UserError, match="nothing to export"):
         export_run(Ledger(ledger).find(base), tmp_path / "none", merged=False, checkpoint="final")
+
+
+def test_a_run_is_translated_by_its_sig(study: Path, ledger: Path, tmp_path: Path) -> None:
+    sig = folder_of(study, ledger, "nli-yes on source").name
+    asked = ["translate", "--from", sig, "--to", "tiny-gpt2", "--method", "subspace", "--ledger", str(ledger)]
+    done = CliRunner().invoke(app, [*asked, "--out", str(tmp_path / "out"), "--json"])
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["target_effect"] > 0
 
 
 def test_an_adapter_of_zeros_is_the_base_item_for_item(study: Path, ledger: Path) -> None:

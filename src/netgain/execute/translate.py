@@ -15,6 +15,7 @@ import numpy as np
 
 from netgain.errors import UserError, did_you_mean
 from netgain.execute.fidelity import Functional, functional
+from netgain.ledger.store import Ledger
 from netgain.spec.translation import FREE, Distil, How
 from netgain.stats.intervals import mean
 from netgain.translate import maps
@@ -57,7 +58,7 @@ class Fidelity:
 
 @dataclass(frozen=True)
 class Asked:
-    """What the command line asks for."""
+    """What the command line asks for; `source` is a folder, or the sig of a run in `ledger`."""
 
     source: Path
     base: str | None
@@ -70,11 +71,12 @@ class Asked:
     k: int
     layers: str = "depth"
     probe: bool = True
+    ledger: Path = Path("ledger")
 
     @cached_property
     def star(self) -> Adapter:
         """The adapter to be translated."""
-        return Adapter(self.source)
+        return Adapter(self.source if self.source.is_dir() else Ledger(self.ledger).find(str(self.source)).path)
 
     @cached_property
     def source_lm(self) -> "LM":
@@ -140,7 +142,7 @@ def _distilled(asked: Asked) -> Fidelity:
     begun = replace(asked, method=plan.start, texts=None)
     found = _through_anchors(begun) if asked.anchors is not None else _without_anchors(begun)
     prompts = [Example(str(i), str(i), (Turn("user", text),), "") for i, text in enumerate(asked.read[: plan.prompts])]
-    teacher = from_folder(begun.source_lm, asked.source)
+    teacher = from_folder(begun.source_lm, asked.star.folder)
     rows = answered(begun.source_lm, Template(begun.source_lm.tok), prompts, plan)
     teacher.remove()
     adapter = from_folder(begun.target_lm, asked.out)
@@ -221,7 +223,7 @@ def _without_anchors(asked: Asked) -> Fidelity:
     found = without_anchors(asked.method, asked.star, source, target, asked.read, asked.layers)
     write(asked.out, found.config, found.updates)
     inputs, outputs = found.inputs, found.outputs
-    before, after = effect(source, asked.source, asked.read), effect(target, asked.out, asked.read)
+    before, after = effect(source, asked.star.folder, asked.read), effect(target, asked.out, asked.read)
     return Fidelity(
         asked.method,
         _said(inputs, outputs, before, after),

@@ -42,10 +42,12 @@ class Place:
 
 
 class Adapter:
-    """A LoRA adapter folder. Nothing is read but names and shapes until a layer is asked for."""
+    """A LoRA adapter folder, or that of a run that learned one. Nothing is read but names and shapes until a layer is
+    asked for."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        own = folder / "adapter"
+        self.folder = folder = own if (own / CONFIG).exists() else folder
         try:
             self.config: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
             self._tensors, self._start = _header(folder / WEIGHTS)

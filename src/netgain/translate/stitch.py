@@ -120,7 +120,7 @@ def stitch(
     aligned = [pair for text in texts if len((pair := align(source, target, text)).positions)]
     if len(aligned) < 2 * HELD_OUT:
         raise UserError(f"{len(aligned)} texts have tokens that end together in both models; give at least 8.")
-    for chunk in _chunks(list(updates.items())):
+    for chunk in _chunks(target, list(updates.items())):
         moments = _collect(source, target, chunk, aligned)
         for (place, (_, update)), (inputs, outputs) in zip(chunk, moments, strict=True):
             into, out = fit(*inputs, kind), fit(*outputs, kind)
@@ -132,15 +132,25 @@ def stitch(
             yield Stitched(place, made, into.explained, out.explained)
 
 
-LAYERS_AT_ONCE = 8
-
-
+AT_ONCE = 2**29
+"""Bytes of moments that are summed in one pass over the text: more passes rather than more memory."""
 Work = tuple[Place, tuple[Sequence[Place], Update]]
 
 
-def _chunks(items: list[Work]) -> Iterator[list[Work]]:
-    for start in range(0, len(items), LAYERS_AT_ONCE):
-        yield items[start : start + LAYERS_AT_ONCE]
+def _chunks(target: LM, items: Sequence[Work]) -> Iterator[list[Work]]:
+    """The work in parts whose moments fit."""
+    chunk: list[Work] = []
+    held = 0
+    for place, (there, update) in items:
+        (m_x, d_x), shape = update.shape, target.net.get_submodule(place.name).weight.shape
+        wide = int(max(shape))
+        needed = 2 * 8 * (wide * (wide + d_x) + m_x * (m_x + wide))
+        if chunk and held + needed > AT_ONCE:
+            yield chunk
+            chunk, held = [], 0
+        chunk.append((place, (there, update)))
+        held += needed
+    yield chunk
 
 
 @dataclass(frozen=True)
