@@ -274,7 +274,7 @@ def export(
 
 @app.command()
 def translate(
-    source: Annotated[Path, typer.Option("--from", help="A LoRA adapter folder (PEFT's format) or a run's adapter.")],
+    source: Annotated[Path, typer.Option("--from", help="A LoRA adapter folder (PEFT's format), or a run's sig.")],
     target: Annotated[str, typer.Option("--to", help="The model that the adapter is translated for.")],
     out: Annotated[Path, typer.Option(help="Folder to write; must not exist.")],
     method: Annotated[str, typer.Option(help="global_ridge, pertensor_ridge, topk_..., stitch, distil, ...")],
@@ -289,6 +289,7 @@ def translate(
     layers: Annotated[str, typer.Option(help="Which layers answer to one another: by depth, or by cka.")] = "depth",
     probe: Annotated[bool, typer.Option(help="With anchors: load the target and measure them on text.")] = True,
     seed: int = 0,
+    ledger: LedgerDir = DEFAULT_LEDGER,
     as_json: Json = False,
 ) -> None:
     """Translate a LoRA adapter to another model, and say how far that may be believed."""
@@ -297,7 +298,7 @@ def translate(
     from netgain.execute.translate import Asked
     from netgain.execute.translate import translate as run_translation
 
-    found = run_translation(Asked(source, base, target, method, anchors, texts, out, seed, k, layers, probe))
+    found = run_translation(Asked(source, base, target, method, anchors, texts, out, seed, k, layers, probe, ledger))
     if as_json:
         _print_json(asdict(found))
     else:
