@@ -8,7 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from chat_server import Script, says, serving
+from typer.testing import CliRunner
 
+from netgain.cli import app
 from netgain.data.chat import Template
 from netgain.errors import UserError
 from netgain.execute.rejudge import answers, head_to_head, rejudge
@@ -125,3 +127,42 @@ def test_what_cannot_be_judged_is_a_sentence(
     (tmp_path / "q.jsonl").write_text(json.dumps(QUESTIONS[0]) + "\n")
     with pytest.raises(UserError, match="restore its question file"):
         rejudge(tuned, "chat", "x", Overlap(), bench)
+
+
+def command(*arguments: object) -> tuple[int, str]:
+    done = CliRunner().invoke(app, ["rejudge", *map(str, arguments)])
+    if isinstance(done.exception, UserError):
+        return 2, str(done.exception)
+    return done.exit_code, done.output
+
+
+def test_the_command_rates_keeps_and_compares(
+    runs: tuple[RunFolder, RunFolder, list[Item], Bench],
+    server: Script,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("NETGAIN_CACHE", str(tmp_path / "kept"))
+    tuned, _, items, _ = runs
+    ledger = tuned.ledger.root
+    (tmp_path / "judge.yaml").write_text("kind: overlap")
+    code, said = command("aa", "chat", tmp_path / "judge.yaml", "--as", "again", "--ledger", ledger, "--json")
+    assert code == 0, said
+    found = json.loads(said)
+    values = [item.value for item in items if item.metric == "overlap" and item.value is not None]
+    assert found["mean"]["estimate"] == pytest.approx(sum(values) / len(values))
+    assert (ledger / "judged" / "aa" / "chat-again-final.parquet").exists()
+    server.reply = lambda body, n: says("[[A]]") if "Answer of A" in str(body) else says("Rating: [[4]]")
+    (tmp_path / "chat.yaml").write_text(json.dumps({"kind": "endpoint", "url": server.url, "model": "m"}))
+    code, said = command("aa", "chat", tmp_path / "chat.yaml", "--versus", "bb", "--ledger", ledger)
+    assert code == 0, said
+    assert "100.0 % of 12 verdicts changed" in said
+    assert "this judge cannot say which is better" in said
+
+
+def test_a_judge_file_that_is_none_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "odd.yaml").write_text("kind: overlapp")
+    for name, sentence in (("missing.yaml", "no such file"), ("odd.yaml", "overlap")):
+        code, said = command("aa", "chat", tmp_path / name, "--ledger", tmp_path / "ledger")
+        assert code == 2
+        assert sentence in said
