@@ -447,3 +447,27 @@ def train_judge(
         _print_json(made.to_json())
     else:
         made.show()
+
+
+@app.command()
+def rejudge(
+    run_sig: Annotated[str, typer.Argument(metavar="RUN", help="A run's sig, or the beginning of it.")],
+    task: Annotated[str, typer.Argument(help="A task that asked open questions, such as mt_bench.")],
+    judge: Annotated[Path, typer.Argument(help="A YAML file with one judge as a study has it, kind: reward, ...")],
+    name: Annotated[str, typer.Option("--as", help="What its score is called.")] = "later",
+    versus: Annotated[str | None, typer.Option(help="Another run: which of the two answered better?")] = None,
+    checkpoint: Annotated[str, typer.Option(help="final, best, retained, final@0.5, ...")] = "final",
+    device: str = "cpu",
+    ledger: LedgerDir = DEFAULT_LEDGER,
+    as_json: Json = False,
+) -> None:
+    """Rate answers that a finished run gave by another judge, without asking the model again."""
+    from netgain.execute.rejudged import judge_again
+    from netgain.ledger.store import Ledger
+    from netgain.report.jsonable import tree
+
+    made = judge_again(Ledger(ledger), run_sig, task, judge, name, checkpoint, versus, device)
+    if as_json:
+        _print_json(tree(made.to_json()))
+    else:
+        print("\n".join(made.sentences()))
