@@ -136,6 +136,8 @@ def test_the_explorer_filters_and_searches(desk: Watched, report: Path) -> None:
     page.fill("#items-search", "answer 17 ")
     assert set(page.locator("#items-list .gold").all_inner_texts()) == {"right answer: yes"}
     assert "of 2" in count.inner_text()
+    page.fill("#items-search", "from premise 21?")
+    assert set(page.locator("#items-list .asked").all_inner_texts()) == {"What follows from premise 21?"}
     page.fill("#items-search", "no answer holds this")
     assert count.inner_text() == "No item matches."
 

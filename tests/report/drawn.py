@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from netgain.ledger import prompts
 from netgain.ledger.items import Item
 from netgain.ledger.store import Ledger
 from netgain.spec.study import Planned, Study, planned
@@ -66,12 +67,15 @@ def fill(root: Path, asked: Study, items: int, words: Words = plain_words, texts
     wanted = planned(asked)
     runs = [{"sig": each.sig, "arm": each.arm, "seed": each.seed} for each in wanted]
     ledger.write_study(asked.key, {"name": asked.name, "scale": None, "study": asked.to_dict(), "runs": runs})
+    asks = {"label": prompts.write(ledger, {f"item-{i:06d}": f"What follows from premise {i}?" for i in range(items)})}
     for index, each in enumerate(wanted):
-        _write(ledger, each, index, items, texts, words)
+        _write(ledger, each, index, items, texts, words, asks)
     return ledger
 
 
-def _write(ledger: Ledger, each: Planned, index: int, items: int, texts: int, words: Words) -> None:
+def _write(
+    ledger: Ledger, each: Planned, index: int, items: int, texts: int, words: Words, asks: dict[str, str]
+) -> None:
     rng = np.random.default_rng(index)
     learns = each.run.method.learns
     folder = ledger.run(each.sig)
@@ -93,7 +97,7 @@ def _write(ledger: Ledger, each: Planned, index: int, items: int, texts: int, wo
         ]
         folder.write_part(checkpoint, rows)
     folder.seal_items(checkpoints)
-    folder.finish(_record(learns, items, texts))
+    folder.finish({**_record(learns, items, texts), "prompts": asks})
 
 
 def _metrics(rng: np.random.Generator) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from drawn import doctor, fill, study
 
 from netgain.errors import UserError
 from netgain.ledger.store import Ledger
-from netgain.report.html.page import render
+from netgain.report.html.page import maker, render
 from netgain.report.study import build
 from netgain.report.verify import Verified, verify
 
@@ -110,3 +110,15 @@ def test_a_study_that_cannot_be_read_is_one_sentence(page: str, tmp_path: Path) 
 def test_another_file_is_no_report(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="not a report"):
         verified("<html></html>", tmp_path)
+
+
+def test_another_netgain_s_page_says_so_before_any_difference(page: str, ledger: Ledger, tmp_path: Path) -> None:
+    older = page.replace(f'"build":"{maker()["build"]}"', '"build":"abcdef012345"', 1)
+    assert next(verified(page, tmp_path).lines()).endswith(f"hold in {ledger.root}.")
+    found = list(verified(older, tmp_path).lines())
+    assert "written by netgain 0.1.0 (build abcdef012345)" in found[0]
+    found = list(verified(doctor(older, "Of 50 items", "Of 90 items"), tmp_path).lines())
+    assert "written by netgain" in found[0]
+    assert found[1].startswith("contrast/sft/base/label")
+    start, stop = page.index('"maker":'), page.index('"study":')
+    assert "an older netgain" in next(verified(page[:start] + page[stop:], tmp_path).lines())

@@ -67,7 +67,7 @@ def looks(found: Sequence[Peek | Nothing]) -> Markup:
             element("span", "peeking", class_="verdict peek"),
             " The study is not finished. Each interval is widened for one of as many looks as there are seeds, so that "
             "all of them together hold at 95 %, however often this page is opened. Signed so that + is better. The "
-            "declared verdicts come with the last run.",
+            "declared verdicts come with the last run, and are about new seeds and items only from two seeds on.",
         ),
         table("Declared contrasts on the seeds that are finished.", columns, rows),
     ]
@@ -85,7 +85,8 @@ def _look(each: Peek | Nothing) -> Markup:
     look = element("span", f"peek {each.seeds} of {each.looks}", class_="verdict peek")
     between = f"{say_range(each.low, each.high, each.scale)} ({say_level(round(each.level, 4))} this look)"
     seeds = f"{each.seeds} of {each.looks}"
-    return _cells(*about, [word, " ", look], say(each.estimate, each.scale), between, seeds, each.n)
+    about_what = "" if each.scope == "this recipe" else f" {each.scope} only"
+    return _cells(*about, [word, " ", look, about_what], say(each.estimate, each.scale), between, seeds, each.n)
 
 
 def _drawn(i: int, each: Peek) -> ForestRow:

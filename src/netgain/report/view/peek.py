@@ -2,7 +2,8 @@
 
 Evidence on a contrast changes when a seed finishes on both sides, so a study of S seeds allows S looks at it. Each look
 takes the level 1 - 0.05 / S; whatever the looks share (the same items, earlier seeds), the chance that any of the S
-intervals misses is at most 0.05 (Bonferroni), however often the page is opened and whenever the study is stopped.
+intervals misses is at most 0.05 (Bonferroni), however often the page is opened and whenever the study is stopped. A
+look at one seed is about that checkpoint alone, as everywhere in netgain, and says so.
 """
 
 from collections.abc import Iterator
@@ -40,6 +41,8 @@ class Peek:
     """Of this look alone; all looks together hold at 95 %."""
     scale: Scale
     n: int
+    scope: str
+    """What the word is about: this recipe, or (one seed allows no more) this checkpoint."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +105,8 @@ def _peek(study: Study, frame: Frame, asked: Contrast, arm: str, versus: str) ->
         return Nothing(*names, "no item has a value on both sides")
     signed, word = worded(found.answer, higher_is_better(asked.metric), asked.retain, looks)
     ends = signed.low, signed.high
-    return Peek(
-        *names, asked.retain, seeds, looks, word, signed.estimate, *ends, signed.level, found.answer.scale, found.n
-    )
+    scale, scope = found.answer.scale, found.scope
+    return Peek(*names, asked.retain, seeds, looks, word, signed.estimate, *ends, signed.level, scale, found.n, scope)
 
 
 def shared(tuned: Matrix, base: Matrix) -> tuple[np.ndarray, np.ndarray, int] | None:
