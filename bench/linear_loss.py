@@ -243,16 +243,32 @@ def variants(bench: Bench, only: str = "") -> dict[str, Step]:
     return found
 
 
-def interleaved(steps: dict[str, Step], rounds: int) -> tuple[dict[str, list[float]], dict[str, float]]:
-    """Seconds of each step of each variant, after one that warms up, and the loss that each computes."""
+@dataclass(frozen=True)
+class Turns:
+    """Of each variant, a number a round: seconds, and seconds of processor time; and the loss that each computes."""
+
+    wall: dict[str, list[float]]
+    cpu: dict[str, list[float]]
+    losses: dict[str, float]
+
+    def ratios(self, one: str, other: str, *, cpu: bool = False) -> list[float]:
+        """Taken within a round, so that both sides saw the same machine."""
+        times = self.cpu if cpu else self.wall
+        return [a / b for a, b in zip(times[one], times[other], strict=True)]
+
+
+def interleaved(steps: dict[str, Step], rounds: int) -> Turns:
+    """Each variant in turn, after one turn that warms up."""
     losses = {name: step() for name, step in steps.items()}
-    times: dict[str, list[float]] = {name: [] for name in steps}
+    wall: dict[str, list[float]] = {name: [] for name in steps}
+    cpu: dict[str, list[float]] = {name: [] for name in steps}
     for _ in range(rounds):
         for name, step in steps.items():
-            start = time.perf_counter()
+            start, used = time.perf_counter(), time.process_time()
             step()
-            times[name].append(time.perf_counter() - start)
-    return times, losses
+            wall[name].append(time.perf_counter() - start)
+            cpu[name].append(time.process_time() - used)
+    return Turns(wall, cpu, losses)
 
 
 def memory(gpu: bool) -> float:
@@ -294,14 +310,15 @@ def floor(asked: argparse.Namespace, lm: LM) -> float:
     return head + 4 * tokens * body / gemm_rate(tokens, asked.hidden, 3 * asked.hidden, lm.head.weight)
 
 
-def claims(asked: argparse.Namespace, bench: Bench, times: dict[str, list[float]], peak: dict[str, float]) -> None:
+def claims(asked: argparse.Namespace, bench: Bench, turns: Turns, peak: dict[str, float]) -> None:
     """Say what the targets are about."""
     kind = f"CE + {WEIGHT} {asked.divergence}, V = {asked.vocab:,}, {asked.rows} x {asked.length}, {asked.dtype}"
-    mine, least = times["ours cached"], floor(asked, bench.lm)
-    limit = f"{statistics.median(mine):.2f} s; the products alone {least:.2f} s"
+    times, least = turns.wall, floor(asked, bench.lm)
+    took = f"{statistics.median(times['ours cached']):.2f} s; the products alone {least:.2f} s"
 
     def say(other: str, words: str, target: float | None) -> None:
-        ratios = [a / b for a, b in zip(mine, times[other], strict=True)]
+        ratios = turns.ratios("ours cached", other)
+        limit = f"{statistics.median(turns.ratios('ours cached', other, cpu=True)):.3g}x in processor time; {took}"
         ours_mb, theirs_mb = peak.get("ours cached"), peak.get(other)
         Claim("linear_loss.py", f"{kind}: {words}", ratios, target, "x", ours_mb, theirs_mb, limit).say()
 
@@ -347,27 +364,22 @@ def main() -> None:
     arguments.add_argument("--no-memory", action="store_true", help="skip the peaks, which take a process a variant")
     asked = asked_of(arguments)
     bench = made(asked)
-    times, losses = interleaved(variants(bench), asked.rounds)
-    medians = {name: statistics.median(values) for name, values in times.items()}
-
-    def ratio(one: str, other: str) -> float:
-        """Taken within a round, so that both sides saw the same machine."""
-        return statistics.median(a / b for a, b in zip(times[one], times[other], strict=True))
-
+    turns = interleaved(variants(bench), asked.rounds)
+    medians = {name: statistics.median(values) for name, values in turns.wall.items()}
     result: dict[str, Any] = {
         "divergence": asked.divergence,
         "seconds": {name: round(value, 3) for name, value in medians.items()},
-        "ours/other": {name: round(ratio("ours cached", name), 3) for name in times},
+        "ours/other": {name: round(statistics.median(turns.ratios("ours cached", name)), 3) for name in medians},
         "target ours/naive": TARGETS[asked.divergence],
-        "loss": {name: round(value, 5) for name, value in losses.items()},
+        "loss": {name: round(value, 5) for name, value in turns.losses.items()},
     }
     peak: dict[str, float] = {}
     if not asked.no_memory:
         wanted = ("ours", "ours cached", "ours plain", "naive", "trl", "liger")
-        peak = peaks([name for name in wanted if name in times], asked)
+        peak = peaks([name for name in wanted if name in medians], asked)
         result["peak MB"] = {name: round(value) for name, value in peak.items()}
     print(json.dumps(result), flush=True)
-    claims(asked, bench, times, peak)
+    claims(asked, bench, turns, peak)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from netgain.adapters.method import Adapter, Built, Method, Resting
 from netgain.adapters.packed import pack
 from netgain.data.view import View
 from netgain.errors import UserError
-from netgain.execute import env
+from netgain.execute import env, ranks
 from netgain.execute.built import built, dev_views
 from netgain.execute.cost import cost
 from netgain.execute.energy import Meter
@@ -163,7 +163,19 @@ class Bench:
         if not method.learns:
             _untouched(jobs[0], method)
             return
+        ranks.tell([job.each.sig for job in jobs])
         perform(jobs, method, self._prepared(jobs[0].run))
+
+    def learn_along(self, members: Sequence[Member]) -> None:
+        """Compute this process's part of the steps of runs that another process does."""
+        jobs = [self._job(each, folder, {}, lambda _: None) for each, folder in members]
+        method = jobs[0].run.method
+        assert isinstance(method, Method)
+        student, adapters = _attached(jobs, method)
+        try:
+            learn(jobs, student, adapters, self._prepared(jobs[0].run))
+        finally:
+            adapters[0].remove()
 
     def _job(self, each: Planned, folder: RunFolder, where: dict[str, Any], emit: Emit) -> Job:
         folder.start({"format": FORMAT, "run": stored(each.run)}, where)

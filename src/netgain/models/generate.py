@@ -70,13 +70,12 @@ class Sampling:
         """(B, V) logits and (B,) uniform numbers -> (B,) tokens; temperature 0 takes the likeliest."""
         if uniform is None:
             return logits.argmax(-1)
-        scaled = logits.float() / self.temperature
-        tokens: Tensor | None = None
-        if self.top_k is not None and self.top_k < scaled.shape[-1]:
-            scaled, tokens = scaled.topk(self.top_k, dim=-1)
+        scores, tokens = logits, None
+        if self.top_k is not None and self.top_k < scores.shape[-1]:
+            scores, tokens = scores.topk(self.top_k, dim=-1)
         elif self.top_p is not None:
-            scaled, tokens = scaled.sort(dim=-1, descending=True)
-        mass = torch.softmax(scaled, -1).double().cumsum(-1)
+            scores, tokens = scores.sort(dim=-1, descending=True)
+        mass = torch.softmax(scores.float() / self.temperature, -1).double().cumsum(-1)
         total = mass[:, -1:]
         if self.top_p is not None:
             enough = (mass < self.top_p * total).sum(-1, keepdim=True).clamp(max=mass.shape[-1] - 1)
