@@ -81,9 +81,7 @@ class Pool(Protocol):
         ...
 
 
-def send_out(
-    todo: Sequence[Planned], study: Study, ledger: Ledger, runtime: Runtime, where: Where, emit: Emit
-) -> None:
+def send_out(todo: Sequence[Planned], study: Study, ledger: Ledger, runtime: Runtime, where: Where, emit: Emit) -> None:
     """Run what is missing on other machines."""
     whole = Bundle((), ledger.root.absolute(), runtime, study, where.mirror)
     drive(todo, whole, pool_of(where.on, runtime, ledger), emit, where.silence)

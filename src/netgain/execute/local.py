@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from netgain.errors import UserError
+from netgain.execute import ranks
 from netgain.execute.cluster import HERE, Where, send_out
 from netgain.execute.disjoint import refuse_shared_problems
 from netgain.execute.events import Board, Emit, Event, Status
@@ -31,6 +32,19 @@ def execute(
     study: Study, ledger: Ledger, runtime: Runtime, *, jobs: int = 1, redo: Sequence[str] = (), where: Where = HERE
 ) -> int:
     """Run what is missing; the number of runs that failed."""
+    ranks.refuse_sharing(jobs, where.on)
+    with ranks.joined(runtime) as own:
+        if ranks.rank():
+            from netgain.execute.run import Bench
+
+            ranks.follow(planned(study), ledger, Bench(own, study.folder))
+            return 0
+        failed = _execute(study, ledger, own, jobs, redo, where)
+        ranks.tell(None)  # not after an error: the others may stand in the middle of a step, and torchrun ends them
+        return failed
+
+
+def _execute(study: Study, ledger: Ledger, runtime: Runtime, jobs: int, redo: Sequence[str], where: Where) -> int:
     for prefix in redo:
         folder = ledger.find(prefix)
         with folder.claim():
@@ -87,7 +101,7 @@ def work(todo: Sequence[Planned], ledger: Ledger, runtime: Runtime, study: Study
             members = mates[: bench.room(mates[: -(-len(mates) // workers)])]
             taken = {each.sig for each in members}
             ready = [each for each in ready if each.sig not in taken]
-            elsewhere += _execute(members, ledger, bench, emit)
+            elsewhere += _take(members, ledger, bench, emit)
         remaining = [*elsewhere, *later]
         if len(elsewhere) == asked:
             time.sleep(POLL_SECONDS)
@@ -102,7 +116,7 @@ def _mates(remaining: Sequence[Planned], keys: Mapping[str, str | None], ledger:
     return [each for each, _ in alike([(each, ledger.run(each.sig)) for each in same])[0]]
 
 
-def _execute(members: Sequence[Planned], ledger: Ledger, bench: "Bench", emit: Emit) -> list[Planned]:
+def _take(members: Sequence[Planned], ledger: Ledger, bench: "Bench", emit: Emit) -> list[Planned]:
     """Do what can be held of these runs; those that another process holds."""
     from netgain.execute.pack import alike
 

@@ -22,6 +22,7 @@ from netgain.training import rollouts
 from netgain.training.arms import Arm, Reference, Student, learning_rate
 from netgain.training.bilevel import learn_weights
 from netgain.training.passes import passes, penalty, score
+from netgain.training.ranks import Ranks
 from netgain.training.rollouts import Rolled
 
 PROBED = ("grad_norm", "grad_share", "grad_cosine")
@@ -124,6 +125,7 @@ class Training:
         self.steps = max(arm.optim.steps for arm in self.arms)
         cpu = self.student.lm.device.type == "cpu"
         self.accelerator = Accelerator(mixed_precision="no", cpu=cpu)
+        self.ranks = Ranks.here()
         self.optimizer = _optimizer(self.arms)
 
     def view(self) -> View:
@@ -203,13 +205,18 @@ def backward(training: Training, view: View, progress: Sequence[float], live: Se
     active = training.objective.active(progress)
     mask = None if all(live) else torch.tensor(live, device=view.input_ids.device)
     found: list[Loss] = []
-    for made in passes(training, view, active):
+    for made in passes(training, view, active, training.ranks):
         loss = score(training, made, active)
+        loss = loss if made.share == 1 else replace(loss, arms=loss.arms * made.share, raw=loss.raw * made.share)
         if active:
             training.accelerator.backward(loss.arms.sum() if mask is None else (loss.arms * mask).sum())
         found.append(loss)
-    sums = torch.stack([loss.arms.detach() for loss in found]).sum(0)
-    raw = torch.stack([loss.raw for loss in found]).sum(0)
+    own = [tensor for arm in training.arms for tensor in arm.leaves()]
+    sums, raw = training.ranks.add(
+        own,
+        torch.stack([loss.arms.detach() for loss in found]).sum(0),
+        torch.stack([loss.raw for loss in found]).sum(0),
+    )
     totals = torch.tensor([d or 1.0 for d in found[0].totals], dtype=raw.dtype, device=raw.device)
     whole = replace(found[0], arms=sums, raw=raw / totals[:, None])
     return _penalise(training, whole, progress, live)

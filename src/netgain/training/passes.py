@@ -15,6 +15,7 @@ from netgain.objectives.objective import Active, Loss, needs
 from netgain.objectives.selection import Selection, select
 from netgain.objectives.term import Penalty, Reading, Term
 from netgain.training.arms import Reference
+from netgain.training.ranks import ALONE, Ranks
 
 if TYPE_CHECKING:
     from netgain.training.loop import Training
@@ -22,32 +23,39 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Pass:
-    """One micro-batch on its way: what its tokens count, what the references said of it, and the arms' states."""
+    """One micro-batch on its way: what its tokens count, what the references said of it, and the arms' states.
+
+    Its loss counts `share` times in this process."""
 
     view: View
     tokens: Selection
     readings: Mapping[str, Reading]
     states: Tensor  # (K, n, H)
+    share: float = 1.0
 
 
-def passes(training: "Training", view: View, active: Sequence[Active[Term]]) -> Iterator[Pass]:
-    """The forward passes of one step, a micro-batch at a time; the backward pass belongs between two of them."""
+def passes(training: "Training", view: View, active: Sequence[Active[Term]], ranks: Ranks = ALONE) -> Iterator[Pass]:
+    """The forward passes of one step that are this rank's, a micro-batch at a time; the backward pass belongs between
+    two of them."""
     student = training.student
     tokens = select(view, [each.part.tokens for each in active], training.seed, training.step, training.sources)
     names = needs(active)
     start = 0
     with student.learning(), student.lm.checkpointing(training.runtime.gradient_checkpointing):
-        for rows, part in _micro_batches(view, training.runtime.micro_batch):
-            if len(part.targets) == 0:
+        size = ranks.rows(len(view.input_ids), training.runtime.micro_batch)
+        parts = [each for each in _micro_batches(view, size) if len(each[1].targets)]
+        for i, (rows, part) in enumerate(parts):
+            own = slice(start, start + len(part.targets))
+            start = own.stop
+            share = ranks.share(i, len(parts))
+            if share is None:
                 continue
             if student.noise is not None:
                 student.noise.at(training.seed, training.step, rows)
-            own = slice(start, start + len(part.targets))
             readings = _read(training.references, names, part)
             with training.accelerator.autocast():
                 states = student.states(part)
-            yield Pass(part, {kind: selected.part(own) for kind, selected in tokens.items()}, readings, states)
-            start = own.stop
+            yield Pass(part, {kind: each.part(own) for kind, each in tokens.items()}, readings, states, share)
 
 
 def score(training: "Training", made: Pass, active: Sequence[Active[Term]]) -> Loss:
