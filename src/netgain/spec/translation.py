@@ -2,6 +2,7 @@
 
     translation:
       source: tiny-llama                      # the base run's model is the target
+      source_steps: 20                        # steps on the source model, when not the base run's
       anchors:  [{name: sums, domain: math, task: {kind: arithmetic, ...}, limit: 200}, ...]
       held_out: [{name: nli, domain: language, task: {kind: nli, ...}}, ...]
       methods: [mean, random, global_ridge]
@@ -98,6 +99,7 @@ class Translation(Frozen):
     """The problems, the methods, and what of the anchors is varied."""
 
     source: str | dict[str, Any]
+    source_steps: PositiveInt | None = None
     anchors: tuple[Problem, ...] = Field(min_length=3)
     held_out: tuple[Problem, ...] = Field(min_length=1)
     methods: tuple[How, ...] = ("mean", "random", "global_ridge", "pertensor_ridge")
@@ -136,7 +138,9 @@ class Translation(Frozen):
 
     def arms(self) -> dict[str, dict[str, Any]]:
         """Every arm with its overrides: first all on the source model, so that each model is loaded once."""
-        found = {f"{each.name} on source": each.on(model=self.source) for each in (*self.anchors, *self.held_out)}
+        longer = {} if self.source_steps is None else {"optim.steps": self.source_steps}
+        there = {"model": self.source, **longer}
+        found = {f"{each.name} on source": each.on(**there) for each in (*self.anchors, *self.held_out)}
         found |= {f"{each.name} on target": each.on() for each in self.anchors}
         found |= {f"{each.name} oracle": each.on() for each in self.held_out}
         for each in self.held_out:
