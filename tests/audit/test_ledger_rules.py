@@ -1,15 +1,18 @@
 """Every rule on item rows fires on a ledger spoilt in its way, and on no clean one."""
 
 import inspect
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import ledgers
 import pytest
-from ledgers import LABELS, data, items, losses, make, only
+from ledgers import LABELS, adapter, data, items, losses, make, only
 
 from netgain.audit import Report, findings_for, run
+from netgain.audit.finding import Severity
 from netgain.audit.rule import LedgerRule, rules
 from netgain.ledger.items import Item
 
@@ -135,12 +138,24 @@ def the_same_everywhere(name: str, _: int, item: Item) -> Item:
     return replace(item, value=float(int(item.item[1:]) % 2), prediction="yes")
 
 
+def tagged(words: str) -> Callable[[str, int, Item], Item]:
+    """Sentences whose gold tags begin with these."""
+    return lambda arm, seed, item: replace(item, label=f"{words} {item.item}/X")
+
+
+def saw(first: float, template: float, tokens: str = "content") -> dict[str, Any]:
+    """What the record says a term saw of the first batch."""
+    return {"tokens": tokens, "rows": 8, "first": first, "template": template}
+
+
 SILENT: dict[str, Maker] = {
     "BestOfStudy": grid(far((60, 5))),
     "EdgeOfStudy": grid(far((60, 5))),
     "TeacherBelowStudent": lambda at: make(at, weak("kl"), arms=("teacher", "kl")),
     "ServedModelDiffers": lambda at: make(at, the_same_everywhere, arms=("kl", "kl-merged")),
     "ScoreMapOfItems": lambda at: make(at, mapped(fold=False)),
+    "TagsOfKnownWords": lambda at: make(at, tagged("the/DET dog/NOUN and/CCONJ she/PRON x/ADV")),
+    "TermMissesTheAnswer": lambda at: make(at, record={"saw": {"kd": saw(1.0, 0.0), "ce": saw(1.0, 1.0, "all")}}),
     "DeadTensors": lambda at: make(at, tensors={**BOTH_ZERO, "a.up": (0.5, 0.25), "a.down": (0.1, 0.0)}),
     "ClipsSomethingElse": lambda at: make(at, metrics=probed(clipped=5.0)),
     "InputNotInContext": lambda at: make(at, record={"reach": SEEN}),
@@ -159,6 +174,8 @@ FIRES: dict[str, Maker] = {
     "Truncated": lambda at: make(at, some("kl", 2, truncated=True, value=0.0)),
     "MissingValues": lambda at: make(at, some("kl", 9, value=None, reason="oom")),
     "EmptyOutputsScored": lambda at: make(at, some("kl", 4, output="", value=0.0)),
+    "TagsOfKnownWords": lambda at: make(at, tagged("the/ADJ dog/DET and/PRON she/AUX x/CCONJ")),
+    "TermMissesTheAnswer": lambda at: make(at, record={"saw": {"kd": saw(0.0, 1.0)}}),
     "LabelsNeverPredicted": lambda at: make(at, only("kl", prediction="LABEL_2", value=0.0)),
     "MajorityScore": lambda at: make(at, lambda a, s, i: replace(i, value=float(i.label == "no")) if a == "kl" else i),
     "ConstantAcrossArms": lambda at: make(at, lambda a, s, i: replace(i, value=float(i.label == "no"))),
@@ -299,3 +316,21 @@ def test_best_and_final_that_say_the_same_are_one_finding(tmp_path: Path) -> Non
     found = [f for f in run([make(tmp_path / "same", always_no)]).findings if f.code == "NG010"]
     assert len(found) == 3
     assert all("at best and final" in f.evidence for f in found)
+
+
+def test_equal_outputs_of_different_adapters_are_two_models_that_nothing_tells_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def alike(arm: str, seed: int, item: Item) -> Item:
+        return (
+            replace(items("kl", 1, "final")[int(item.item[1:])], checkpoint=item.checkpoint) if arm != "base" else item
+        )
+
+    (same,) = run([make(tmp_path / "same", alike)], select=["NG011"]).findings
+    assert same.severity is Severity.ERROR
+    assert same.evidence.endswith("so these arms are one model.")
+    numbers = itertools.count()
+    monkeypatch.setattr(ledgers, "adapter", lambda zero: adapter(zero) + bytes([next(numbers)]))
+    (other,) = run([make(tmp_path / "other", alike)], select=["NG011"]).findings
+    assert other.severity is Severity.WARNING
+    assert other.evidence.endswith("cannot be told apart here, although their adapters differ.")

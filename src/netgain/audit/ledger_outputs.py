@@ -1,7 +1,10 @@
 """Item rows: predictions that do not move, answers that are not parsed, cut, empty or missing."""
 
+import json
+from collections import Counter
 from collections.abc import Iterator
 from itertools import combinations
+from typing import ClassVar
 
 from netgain.audit._controls import blind
 from netgain.audit._noise import Z95
@@ -82,7 +85,8 @@ class IdenticalOutputs(LedgerRule):
         """Equal fingerprints of (item, sample, output) between arms or seeds that nothing else tells apart.
 
         Two models may give the same labels: they are told apart by any metric of theirs (an NLL, say) that differs by
-        more than rounding could, or by every output being right.
+        more than rounding could, or by every output being right. Arms whose adapters differ are two models that these
+        items cannot tell apart: a warning.
         """
         rows = self.db.execute(
             f"""
@@ -110,10 +114,29 @@ class IdenticalOutputs(LedgerRule):
             base = len(stages) > 1 and "base" in stages
             what = "a tuned model and its base" if base else "seeds" if len(arms) == 1 else "arms"
             names = [who(arm, seed, task, checkpoint).removesuffix(",") for arm, seed, checkpoint in same]
+            learned = [] if base else self._adapters(study, runs)
+            apart = bool(learned) and len(set(learned)) == len(runs)
             yield self.finding(
-                f"{listed(names, 4)}: all {n} outputs are equal, so these {what} are one model.",
+                f"{listed(names, 4)}: all {n} outputs are equal, so these {what} "
+                + ("are one model." if not apart else "cannot be told apart here, although their adapters differ."),
                 table=task, cell=" = ".join(sorted(arms)[:2]), arms=sorted(arms), tasks=[task],
+                severity=Severity.WARNING if apart else None,
+                fix="Train longer, or ask more or harder items: what was learned differs, and no answer shows it."
+                if apart else None,
             )  # fmt: skip
+
+    def _adapters(self, study: str, runs: set[tuple[str, int]]) -> list[str]:
+        """The hashes of what each of these runs learned, one a run; none when any run keeps no adapter."""
+        rows = self.db.execute(
+            "SELECT arm, coalesce(seed, -1), record FROM runs WHERE coalesce(study, '') = ? AND record IS NOT NULL",
+            [study],
+        ).fetchall()
+        found: list[str] = []
+        for arm, seed, record in rows:
+            if (arm, seed) in runs:
+                files = json.loads(record).get("files", {})
+                found.append(" ".join(sum_ for name, sum_ in sorted(files.items()) if name.startswith("adapter/")))
+        return found if len(found) == len(runs) and all(found) else []
 
     def _indistinct(self, study: str, alike: list[Member]) -> list[Member]:
         """Those of `alike` that some other member equals in every metric too."""
@@ -270,3 +293,44 @@ class LabelsNeverPredicted(LedgerRule):
                 f'("{short(top, 30)}" the commonest); the labels are {listed(sorted(labels))}.',
                 table=task, cell=short(top, 40), arms=[arm], tasks=[task],
             )  # fmt: skip
+
+
+class TagsOfKnownWords(LedgerRule):
+    """Gold tags that contradict words whose tag everybody knows."""
+
+    code = LabelsNeverPredicted.code
+    title = LabelsNeverPredicted.title
+    severity = Severity.ERROR
+    fix = LabelsNeverPredicted.fix
+    KNOWN: ClassVar[dict[str, tuple[str, ...]]] = {
+        "DET": ("the", "a", "an", "every"),
+        "CCONJ": ("and", "or"),
+        "PRON": ("he", "she", "they", "it", "i", "you"),
+        "AUX": ("will", "must", "should", "could"),
+        "PUNCT": (".", ",", "?", "!"),
+    }
+    """Words of English text with the tag that Universal Dependencies gives them nearly always."""
+
+    def check(self) -> Iterator[Finding]:
+        """word/TAG answers in the tags of Universal Dependencies: under half of the known words have their own tag.
+
+        A label list that is shifted in prompts, training and test alike leaves no other trace, since all agree.
+        """
+        rows = self.db.execute(
+            "SELECT task, list(DISTINCT label), list(DISTINCT arm ORDER BY arm) FROM items "
+            "WHERE contains(label, '/') GROUP BY task ORDER BY task"
+        ).fetchall()
+        expected = {word: tag for tag, words in self.KNOWN.items() for word in words}
+        for task, answers, arms in rows:
+            pairs = [piece.rpartition("/") for answer in answers for piece in answer.split()]
+            tags = {tag for _, _, tag in pairs}
+            known = [(word, tag) for word, _, tag in pairs if expected.get(word.casefold()) in tags]
+            right = sum(expected[word.casefold()] == tag for word, tag in known)
+            if len(known) >= FEW and right < 0.5 * len(known):
+                wrong = Counter((w.casefold(), t) for w, t in known if expected[w.casefold()] != t)
+                (word, tag), times = wrong.most_common(1)[0]
+                yield self.finding(
+                    f'{task}: {len(known) - right} of {len(known)} places of words such as "{word}" have another tag '
+                    f"than theirs ({tag} {times} times, where Universal Dependencies says {expected[word]}).",
+                    table=task, cell=f"{word}/{tag}", arms=arms, tasks=[task],
+                )  # fmt: skip

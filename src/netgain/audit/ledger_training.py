@@ -147,6 +147,33 @@ class TermWithoutGradient(_RunRule):
             )  # fmt: skip
 
 
+class TermMissesTheAnswer(_RunRule):
+    """A term over an answer's tokens that misses where the answer begins, or reads what ends it."""
+
+    code = "NG608"
+    title = "A term sees other tokens than the answer's"
+    severity = Severity.ERROR
+    fix = (
+        "Compare teacher and student where the answer's tokens are predicted: one position before each token, from the "
+        "last token of the prompt on, and not behind the last one."
+    )
+
+    def check(self) -> Iterator[Finding]:
+        """What the record says each term saw of the first batch: the first token of each answer, and the template's."""
+        found: dict[str, tuple[str, set[str]]] = {}
+        for name, arms, record in self.runs("record"):
+            for term, saw in (record.get("saw") or {}).items():
+                misses = saw["first"] < 1
+                reads = saw["tokens"] == "content" and saw["template"] > 0
+                if misses or reads:
+                    parts = [f"the first token of {saw['first']:.0%} of {saw['rows']} answers"]
+                    parts += [f"what the template adds to {saw['template']:.0%} of them"] if reads else []
+                    text = f'{name}: the term "{term}" saw {" and ".join(parts)}.'
+                    found.setdefault(term, (text, set()))[1].update(arms)
+        for term, (text, touched) in found.items():
+            yield self.finding(text, cell=term, arms=sorted(touched))
+
+
 class TermNeverActive(_RunRule):
     """A term whose weight is zero at every step."""
 
