@@ -34,6 +34,7 @@ from netgain.execute.prepare import Prepared, order_of, prepare, template_of
 from netgain.execute.prompts import kept
 from netgain.execute.reach import reach
 from netgain.execute.rollouts import bench_of, judging
+from netgain.execute.saw import saw
 from netgain.execute.strip import strips
 from netgain.execute.teachers import references_for
 from netgain.ledger.files import storage_error
@@ -259,6 +260,7 @@ def perform(jobs: Sequence[Job], method: Method, prepared: Prepared) -> None:
             jobs[k].folder.write("data.json", prepared.summary)
             adapters[k].save(jobs[k].folder.path / "adapter")
             with nullcontext() if crew is None else crew.only(k):
+                records[k]["saw"] = saw(learned.training, k, prepared.train.rows)
                 records[k]["strips"] = strips(jobs[k])
                 records[k]["reach"] = reach(jobs[k].lm, prepared.train.rows)
         checkpoints = [_checkpoints(jobs[k], adapters[k], learned.arms[k], records[k]["steps"]) for k in left]
