@@ -81,10 +81,14 @@ def run(
     silence: Annotated[
         float, typer.Option(min=1, help="Seconds without a sign of life before a run goes to another worker.")
     ] = 1800.0,
+    track: Annotated[
+        str | None, typer.Option(help="Also show the runs in tensorboard, wandb, mlflow or trackio (`netgain track`).")
+    ] = None,
 ) -> None:
     """Execute what is missing, with live progress. Killed at any moment, it continues where it was."""
     from netgain.execute.cluster import Where
     from netgain.execute.local import execute
+    from netgain.interop.tracking import following
     from netgain.ledger.store import Ledger
     from netgain.spec.load import load
     from netgain.spec.run import Runtime
@@ -93,7 +97,8 @@ def run(
         raise UserError(f'--pack takes auto, off or a number of arms, not "{pack}".')
     runtime = Runtime.model_validate({"device": device, "pack": int(pack) if pack.isdecimal() else pack})
     where = Where(on, mirror, silence)
-    failed = execute(load(study, scale), Ledger(ledger), runtime, jobs=jobs, redo=redo or [], where=where)
+    with following(track, ledger, lambda words: print(words, file=sys.stderr)):
+        failed = execute(load(study, scale), Ledger(ledger), runtime, jobs=jobs, redo=redo or [], where=where)
     if failed:
         sys.exit(1)
 
@@ -330,6 +335,21 @@ def audit(
 
         found.render(console())
     sys.exit(found.exit_code)
+
+
+@app.command()
+def track(
+    ledger: Annotated[Path, typer.Argument(help="A ledger.")],
+    to: Annotated[str, typer.Option(help="tensorboard, wandb, mlflow or trackio.")],
+    at: Annotated[str | None, typer.Option(help="Its folder, URI or project (default: inside the ledger).")] = None,
+    follow: Annotated[bool, typer.Option("--follow", help="Go on until the standard input ends.")] = False,
+) -> None:
+    """Show the runs of a ledger in a tracker: what it does not know yet."""
+    from netgain.interop.tracking import input_is_open, track
+    from netgain.ledger.store import Ledger
+
+    told = track(Ledger(ledger), to, at, input_is_open if follow else lambda: False)
+    print(f"{to}: {len(told)} runs, {sum(told.values())} steps told.")
 
 
 @app.command()
