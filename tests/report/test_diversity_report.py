@@ -161,6 +161,15 @@ def test_decisions_are_read_from_above_off_whole_intervals(report: Report) -> No
         "hot": ("keep", 3),
     }
     assert any(answer.startswith("Decided? wide: adopt") for answer in report.answers())
+    assert "the table declared before running" in told(report)
+
+
+def test_a_table_that_was_written_after_the_runs_says_so(ledger: Ledger) -> None:
+    late = asked().model_copy(update={"decisions": asked().decisions[1:]})
+    report = build(late, ledger)
+    assert not of(report).declared
+    assert "a table that was not declared when this ran" in told(report)
+    assert all("not declared" in answer for answer in report.answers() if answer.startswith("Decided"))
 
 
 def test_an_open_error_keeps_the_table_shut_for_what_it_touches(tmp_path: Path) -> None:

@@ -146,6 +146,8 @@ class Diversity:
     cost: tuple[Cost, ...]
     decided: tuple[Decided, ...]
     examples: tuple[Example, ...]
+    declared: bool
+    """Whether the table of decisions is the one that the ledger noted when the study ran."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -170,7 +172,13 @@ def read_diversity(study: Study, frame: Frame, findings: Sequence[Finding] = ())
         tuple(_cost(frame, done)),
         tuple(_decide(study, arm, frontiers, tries, errors) for arm in arms),
         tuple(_examples(*first, frame, done)),
+        _declared(study, frame),
     )
+
+
+def _declared(study: Study, frame: Frame) -> bool:
+    noted = frame.ledger.studies().get(study.key, {}).get("study", {})
+    return tuple(Decision.model_validate(line) for line in noted.get("decisions", ())) == study.decisions
 
 
 def _errors(

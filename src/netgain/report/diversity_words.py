@@ -12,6 +12,7 @@ Block = tuple[str, Sequence[str], list[list[str]], list[str]]
 HEIGHT = 16
 FEW_SEEDS = 5
 POWER = 0.8
+LATE = "The study file's decisions differ from those that the ledger noted: they may have been chosen by the results."
 SHOWS = f"A true difference as large as under `would show from` is found in {100 * POWER:.0f} % of such studies."
 
 
@@ -19,7 +20,8 @@ def blocks(found: Diversity, an_hour: float | None = None, currency: str = "") -
     """Decisions and what they rest on, shares and costs; money where an hour of the machine has a price."""
     if found.decided:
         rows = [[each.arm, each.say, str(each.line or "-"), each.why] for each in found.decided]
-        yield "Decided by the table declared before running", ("arm", "decision", "line", "because"), rows, []
+        when = "the table declared before running" if found.declared else "a table that was not declared when this ran"
+        yield f"Decided by {when}", ("arm", "decision", "line", "because"), rows, [] if found.declared else [LATE]
     for read in found.frontiers:
         if read.compared:
             yield _against(read)

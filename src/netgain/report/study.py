@@ -116,8 +116,10 @@ class Report:
         for each in self.judged:
             if each.margin is None:
                 yield f"Gained? {_answer(each)}"
-        for found in self.diversity.decided if self.diversity else ():
-            yield f"Decided? {found.arm}: {found.say} ({found.why})"
+        if self.diversity is not None:
+            late = "" if self.diversity.declared else " by a table that was not declared when this ran"
+            for found in self.diversity.decided:
+                yield f"Decided{late}? {found.arm}: {found.say} ({found.why})"
         for arm, found in self.retention:
             single = [each for each in self.judged if each.margin is not None and each.arm == arm]
             if len(single) == 1:
