@@ -10,7 +10,7 @@ import platform
 import statistics
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,6 @@ class Claim:
     theirs_mb: float | None = None
     limit: str = ""
     agree: str = ""
-    facts: dict[str, Any] = field(default_factory=dict)
 
     @property
     def median(self) -> float:

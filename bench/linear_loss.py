@@ -375,8 +375,7 @@ def main() -> None:
     }
     peak: dict[str, float] = {}
     if not asked.no_memory:
-        wanted = ("ours", "ours cached", "ours plain", "naive", "trl", "liger")
-        peak = peaks([name for name in wanted if name in medians], asked)
+        peak = peaks(["ours cached", "naive"], asked)
         result["peak MB"] = {name: round(value) for name, value in peak.items()}
     print(json.dumps(result), flush=True)
     claims(asked, bench, turns, peak)
