@@ -94,7 +94,7 @@ def _replies(arm: str, rng: np.random.Generator) -> list[Item]:
             place = f"open-t{t:g}".replace(".", "_")
             found += [
                 Item(place, "reference_f1", f"m{i}", "final", float(quality + rng.normal(0, 0.02)), sample=s,
-                     label="gold", prediction=f"{arm} {s}", output=f"{arm} says {rng.integers(1e6)}", parsed=True)
+                     label="gold", prediction=f"{arm} {s}", output=f"{arm} says {rng.integers(10**6)}", parsed=True)
                 for s in range(4)
             ]  # fmt: skip
             found.append(Item(place, "distinct2", f"m{i}", "final", spread))
