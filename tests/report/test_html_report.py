@@ -14,7 +14,7 @@ from drawn import fill, payload, study
 from netgain.ledger.store import Ledger
 from netgain.report.figures import standalone
 from netgain.report.html.charts import ForestRow, Range, forest
-from netgain.report.html.page import Price, render, sections
+from netgain.report.html.page import COUNTED, Price, render, sections
 from netgain.report.paper import write_all
 from netgain.report.study import build
 from netgain.report.verify import parse
@@ -171,3 +171,12 @@ def test_a_forest_row_says_its_answer_in_words() -> None:
         drawn = str(forest([row], width))
         assert "cannot tell" in drawn
         assert 'data-bound="id"' in drawn
+
+
+def test_every_caption_says_how_many_seeds_or_runs(tmp_path: Path) -> None:
+    asked = study(arms=("sft", "anchored", "reverse"))
+    ledger = fill(tmp_path, asked, 40)
+    page = render(build(asked, ledger), ledger).html
+    captions = re.findall(r"<figcaption>(.*?)</figcaption>", page, re.DOTALL)
+    assert len(captions) >= 6
+    assert [words for words in captions if not COUNTED.search(re.sub("<[^>]*>", "", words))] == []

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import importlib
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
@@ -29,6 +30,8 @@ FORMAT = 1
 TONES = {"green": "good", "red": "bad", "yellow": "open"}
 
 Draw = Callable[[float], Markup]
+COUNTED = re.compile(r"\d (?:seeds?|runs?)\b")
+"""A caption that says how many seeds or runs it is about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +105,10 @@ class Page:
         wide = element("div", draw(WIDE), class_="wide")
         narrow = element("div", draw(NARROW), class_="narrow")
         identity = self.bind(f"figure/{name}", basis)
-        return element("figure", wide, narrow, element("figcaption", caption), data_bound=identity, id=f"fig-{name}")
+        seeds = None if COUNTED.search(_words(caption)) else f" {self.seeds}"
+        return element(
+            "figure", wide, narrow, element("figcaption", caption, seeds), data_bound=identity, id=f"fig-{name}"
+        )
 
     def details(self, summary: object, *children: object) -> Markup:
         return element("details", element("summary", summary), *children)
@@ -120,6 +126,16 @@ class Page:
     def short(self, judged: Judged) -> str:
         """The baseline without the coordinates that it shares with the arm."""
         return " ".join(word for word in judged.versus.split() if word not in judged.arm.split()) or judged.versus
+
+    @cached_property
+    def seeds(self) -> str:
+        """How many seeds the arms of the study have, for captions that do not say it of their own."""
+        arms = self.frame.members.values()
+        counts = sorted({len(members) for members in arms if members and members[0].seed is not None})
+        if not counts:
+            return "One run an arm."
+        most = f" to {counts[-1]}" if len(counts) > 1 else ""
+        return f"{counts[0]}{most} seed{'' if counts == [1] else 's'} an arm."
 
     @cached_property
     def metrics(self) -> dict[str, list[tuple[int | None, list[dict[str, Any]]]]]:

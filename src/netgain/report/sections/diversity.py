@@ -95,7 +95,8 @@ def _tries(page: Page, found: Diversity) -> Markup:
         ]
         panels.append(Panel(f"{name}: {arm}", series))
     grid = Grid("k tries", "pass@k, %", panels, percent=True)
-    words = "Unbiased pass@k with 95 % bands over problems; each problem's value is its mean over seeds."
+    n = found.tries[0].curve[0].n
+    words = f"Unbiased pass@k with 95 % bands over n = {n} problems; each problem's value is its mean over seeds."
     basis = counted("pass@k curves", f"{len(found.tries)} curves", "the samples of every problem")
     return page.figure("tries", page.number("figure/tries/caption", words, basis), partial(lines, grid), basis)
 
