@@ -141,7 +141,7 @@ def test_a_rotated_copy_with_the_stitched_adapter_computes_what_the_source_does_
     own.save(tmp_path / "own")
     moved = stream(llama, ids)
     own.remove()
-    found = without_anchors("stitch", Adapter(tmp_path / "own"), llama, copy, generic_texts())
+    found = without_anchors("stitch", Adapter(tmp_path / "own"), llama, copy, generic_texts()[:60])
     write(tmp_path / "found", found.config, found.updates)
     from_folder(copy, tmp_path / "found")
     gap = (stream(copy, ids) - moved @ turn).norm() / (moved - plain).norm()
@@ -159,6 +159,24 @@ def test_an_adapter_of_split_layers_is_stitched_into_fused_ones(llama: LM, gpt2:
         assert {update.rank for _, update in found.updates} == {2}
         assert len(found.updates) == 4 * gpt2.net.config.n_layer
         adapter.remove()
+
+
+def test_methods_without_anchors_do_not_see_the_gauge(llama: LM, gpt2: LM, texts: list[str]) -> None:
+    rng = np.random.default_rng(8)
+    source, target = Place.of("model.layers.2.mlp.up_proj"), Place.of("transformer.h.2.mlp.c_fc")
+    ours, theirs = (lm.net.get_submodule(at.name).weight for lm, at in ((llama, source), (gpt2, target)))
+    one = Update(rng.standard_normal((len(ours), 3)), rng.standard_normal((3, ours.shape[1])))
+    change = rng.standard_normal((3, 3)) + 2 * np.eye(3)
+    two = Update(one.b @ change, np.linalg.inv(change) @ one.a)
+
+    def stitched(update: Update) -> np.ndarray:
+        return next(stitch(llama, gpt2, {target: ((source,), update)}, texts[:12], rank=2)).update.dense()
+
+    def projected(update: Update) -> np.ndarray:
+        return subspace(ours.detach().numpy(), theirs.detach().numpy().T, update, 32).dense()
+
+    for made in (stitched, projected):
+        np.testing.assert_allclose(made(one), made(two), atol=1e-4 * float(np.abs(made(one)).max()))
 
 
 def test_tokens_are_paired_where_they_end_at_the_same_character(llama: LM, gpt2: LM) -> None:

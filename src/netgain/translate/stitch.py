@@ -28,6 +28,8 @@ from netgain.translate.gauge import Update, truncate
 Fit = Literal["ridge", "procrustes"]
 STRENGTHS = (1e-12, 1e-10, 1e-8, 1e-6, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 """Ridge strengths that are tried, in units of the mean eigenvalue."""
+ENOUGH = 6
+"""Pairs of rows for each number of the widest layer: more text is not read."""
 ALIKE = 1e-9
 """Shares of explained variance that are the same."""
 HELD_OUT = 4
@@ -117,7 +119,15 @@ def stitch(
     rank: int | None = None,
 ) -> Iterator[Stitched]:
     """`updates` maps each target place to its source places and the update there; texts are any generic text."""
-    aligned = [pair for text in texts if len((pair := align(source, target, text)).positions)]
+    wide = max(max(update.shape) for _, update in updates.values())
+    aligned, rows = list[Aligned](), 0
+    for text in texts:
+        pair = align(source, target, text)
+        if len(pair.positions):
+            aligned.append(pair)
+            rows += len(pair.positions)
+        if rows >= ENOUGH * wide and len(aligned) >= 2 * HELD_OUT:
+            break
     if len(aligned) < 2 * HELD_OUT:
         raise UserError(f"{len(aligned)} texts have tokens that end together in both models; give at least 8.")
     for chunk in _chunks(target, list(updates.items())):
