@@ -155,6 +155,8 @@ def test_only_log_odds_become_a_win_rate_and_a_constant_score_has_no_spread(foun
     reward, overlap = by_metric["held", "reward"], by_metric["held", "overlap"]
     assert reward.win_rate is not None
     assert reward.win_rate.low > 0.8
+    assert reward.shift is not None
+    assert reward.shift.low < 2 / np.std(np.arange(10), ddof=1) < reward.shift.high, "2 is planted, 3.03 the spread"
     assert [each.name for each in reward.categories] == ["math", "stem"]
     assert overlap.win_rate is None
     assert overlap.shift is None

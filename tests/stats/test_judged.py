@@ -5,18 +5,15 @@ import pytest
 
 from netgain.errors import UserError
 from netgain.stats.calibration import calibration
-from netgain.stats.judged import parts, standardised, win_rate
+from netgain.stats.judged import parts, win_rate, yardstick
 
 
-def test_the_base_itself_is_at_zero_with_spread_one() -> None:
-    rng = np.random.default_rng(0)
-    base = rng.normal(-3, 2, 200)
-    tuned, own = standardised(base + 1.0, base)
-    assert own.mean() == pytest.approx(0, abs=1e-12)
-    assert own.std(ddof=1) == pytest.approx(1)
-    assert tuned.mean() == pytest.approx(1.0 / base.std(ddof=1))
-    with pytest.raises(UserError, match="yardstick"):
-        standardised(base, np.zeros(200))
+def test_the_yardstick_is_the_spread_of_the_bases_own_scores() -> None:
+    base = np.random.default_rng(0).normal(-3, 2, 200)
+    assert yardstick(np.append(base, np.nan)) == pytest.approx(float(base.std(ddof=1)))
+    assert yardstick(base - 7) == pytest.approx(yardstick(base))
+    assert yardstick(np.zeros(200)) is None
+    assert yardstick(np.array([1.0])) is None
 
 
 def test_a_win_rate_is_the_mean_chance_that_the_tuned_answer_wins() -> None:

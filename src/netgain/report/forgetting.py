@@ -320,7 +320,7 @@ def _warned(frame: Frame, keeps: Sequence[Pair], task: str, metric: str, checkpo
             continue
         found = _verdict(frame, asked, arm, versus, checkpoint)
         if found is not None and found.retention is not None and found.n:
-            points.append((arm, drift.points[-1][1], -found.retention.estimate))
+            points.append((arm, drift.points[-1][1], 0.0 - found.retention.estimate))
     if len(points) < 2:
         return None
     drifts, losses = (np.array([point[i] for point in points]) for i in (1, 2))

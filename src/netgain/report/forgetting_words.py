@@ -104,12 +104,13 @@ def _judged(found: Forgetting) -> Iterator[Block]:
     for each in found.judged:
         wins = each.win_rate
         rate = "-" if wins is None else f"{say(wins.estimate, 'percent')} ({say_range(wins.low, wins.high, 'percent')})"
-        above = "-" if each.shift is None else f"{each.shift:+.2f}"
-        n = "-" if wins is None else str(wins.n)
+        shift = each.shift
+        above = "-" if shift is None else f"{shift.estimate:+.2f} ({shift.low:+.2f} to {shift.high:+.2f})"
+        n = "-" if shift is None else str(shift.n)
         rows.append([each.arm, each.versus, f"{each.task}/{each.metric}", rate, n, above])
     said = [
-        "A win rate is the mean of sigmoid(tuned - base) of raw rewards, with its 95 % interval; 50 % is none better. "
-        "The last column is the mean in standard deviations of the base's own answers, without an interval.",
+        "A win rate is the mean of sigmoid(tuned - base) of raw rewards; 50 % is none better. The last column is the "
+        "difference in standard deviations of the base's own answers. Both with 95 % intervals.",
         *_noise(found),
     ]
     columns = ("arm", "against", "judge", "win rate", "n", "above the base, sd")

@@ -14,7 +14,7 @@ from netgain.ledger.items import higher_is_better
 from netgain.report.frame import Frame, Matrix
 from netgain.spec.study import Study, expand, resolve
 from netgain.stats.flips import Flips, flips
-from netgain.stats.judged import standardised, win_rate
+from netgain.stats.judged import win_rate, yardstick
 from netgain.stats.result import Estimate
 from netgain.stats.verdict import Verdict, contrast
 
@@ -65,7 +65,7 @@ class Judged:
     versus: str
     task: str
     metric: str
-    shift: float | None
+    shift: Estimate | None
     win_rate: Estimate | None
     categories: tuple[Category, ...]
 
@@ -117,11 +117,22 @@ def judged(
     if found is None:
         return None
     tuned, base, kept = found
-    ours, theirs = tuned.values[:, kept].mean(axis=0), base.values[:, kept].mean(axis=0)
-    shift = float(standardised(ours, theirs)[0].mean()) if theirs.size > 1 and np.ptp(theirs) > 0 else None
+    spread = yardstick(base.values[:, kept].mean(axis=0))
+    shift = None if spread is None else _shift(tuned, base, spread)
     paired = base.values if base.values.shape[0] in (1, tuned.values.shape[0]) else base.values.mean(0, keepdims=True)
     wins = win_rate(tuned.values, paired, clusters=tuned.clusters) if chances else None
     return Judged(arm, versus, task, metric, shift, wins, tuple(_categories(tuned, base, metric)))
+
+
+def _shift(tuned: Matrix, base: Matrix, spread: float) -> Estimate:
+    """(tuned - base) / sd of the base's own answers, which is the yardstick and taken as known."""
+    found = contrast(
+        tuned.values, base.values, clusters=tuned.clusters, binary=False, paired_seeds=tuned.seeds == base.seeds
+    ).answer
+    return Estimate(
+        "above the base", found.estimate / spread, found.low / spread, found.high / spread, found.level, found.method,
+        found.n, "change", found.clusters, found.seeds,
+    )  # fmt: skip
 
 
 def _categories(tuned: Matrix, base: Matrix, metric: str) -> Iterator[Category]:

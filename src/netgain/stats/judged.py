@@ -1,6 +1,6 @@
 """Scores that a judge gave: on which scale, how often the tuned answer wins, and whose noise is in them.
 
-standardised   z = (r - mean r_base) / sd r_base                  the base's own answers are the yardstick
+yardstick      (mean r_tuned - mean r_base) / sd r_base           the base's own answers are the yardstick
 win rate       mean_i sigmoid(r_tuned,i - r_base,i)               Bradley and Terry's chance that the tuned answer wins
 r_qar = mu + question_q + answer_qa + repeat_qar                  nested variance components
 """
@@ -16,12 +16,10 @@ from netgain.stats.intervals import score
 from netgain.stats.result import Estimate, Floats
 
 
-def standardised(tuned: Floats, base: Floats) -> tuple[Floats, Floats]:
-    """Both in standard deviations of the base's own answers, from the base's mean; NaN stays NaN."""
-    centre, spread = float(np.nanmean(base)), float(np.nanstd(base, ddof=1)) if base.size > 1 else 0.0
-    if not spread > 0:
-        raise UserError("The base's answers all have one score, which is no yardstick; judge more answers.")
-    return (tuned - centre) / spread, (base - centre) / spread
+def yardstick(base: Floats) -> float | None:
+    """The standard deviation of the base's own scores, in which others are told; None where it has only one score."""
+    known = base[~np.isnan(base)]
+    return float(known.std(ddof=1)) if known.size > 1 and np.ptp(known) > 0 else None
 
 
 def win_rate(
