@@ -74,6 +74,19 @@ def test_help_loads_only_the_command_line() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+def test_an_audit_loads_no_view_of_a_report(tmp_path: Path) -> None:
+    (tmp_path / "small.md").write_text("| model | accuracy | n |\n|---|---|---|\n| base | 61.2 | 500 |\n")
+    code = (
+        "import sys\nfrom netgain.cli import main\n"
+        "sys.argv = ['netgain', 'audit', 'small.md']\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "found = {'netgain.report.study', 'netgain.report.terminal', 'pyarrow.parquet', 'duckdb'} & set(sys.modules)\n"
+        "sys.exit(', '.join(sorted(found)) or None)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("family", ["tasks", "adapters", "objectives.terms"])
 def test_leaves_never_import_each_other(family: str) -> None:
     folder = SOURCE.joinpath(*family.split("."))

@@ -143,8 +143,8 @@ def report(
 
 
 def _report_imported(ledger: Path, versus: str | None, as_json: bool) -> None:
+    from netgain.report.console import console
     from netgain.report.imported import build
-    from netgain.report.terminal import console
 
     made = build(ledger, versus)
     if as_json:
@@ -202,7 +202,7 @@ def compare_reports(
     if as_json:
         _print_json(made.to_json())
     else:
-        from netgain.report.terminal import console
+        from netgain.report.console import console
 
         made.render(console())
 
@@ -235,7 +235,7 @@ def query(
     if as_json:
         _print_json([dict(zip(columns, row, strict=True)) for row in rows])
         return
-    from netgain.report.terminal import console, plain_table
+    from netgain.report.console import console, plain_table
 
     table = plain_table(*columns)
     for row in rows:
@@ -247,7 +247,7 @@ def query(
 def doctor(ledger: LedgerDir = DEFAULT_LEDGER, as_json: Json = False) -> None:
     """Check versions, device, memory, disk, sandbox and chat templates."""
     from netgain.execute.doctor import examine
-    from netgain.report.terminal import console, plain_table
+    from netgain.report.console import console, plain_table
 
     checks = list(examine(ledger))
     if as_json:
@@ -331,7 +331,7 @@ def audit(
     if sarif or as_json:
         _print_json(found.to_sarif() if sarif else found.to_json())
     else:
-        from netgain.report.terminal import console
+        from netgain.report.console import console
 
         found.render(console())
     sys.exit(found.exit_code)
@@ -388,7 +388,7 @@ def compare(
     if as_json:
         _print_json(made.to_json())
     else:
-        from netgain.report.terminal import console
+        from netgain.report.console import console
 
         made.render(console())
 
@@ -438,7 +438,7 @@ def power(
     if as_json:
         _print_json(made.to_json())
     else:
-        from netgain.report.terminal import console
+        from netgain.report.console import console
 
         made.render(console())
 

@@ -7,7 +7,7 @@ from drawn import fill, study
 
 from netgain.errors import UserError
 from netgain.report.beside import Beside, beside
-from netgain.report.terminal import console
+from netgain.report.console import console
 
 
 def shown(made: Beside, capsys: pytest.CaptureFixture[str]) -> str:

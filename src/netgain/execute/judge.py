@@ -12,7 +12,7 @@ from netgain.data.files import locate
 from netgain.data.split import require_disjoint, split
 from netgain.errors import UserError
 from netgain.ledger.files import sha256, write_json
-from netgain.report.terminal import console, plain_table
+from netgain.report.console import console, plain_table
 from netgain.stats.calibration import Calibration, calibration
 from netgain.training.judge import Plan, encode_pairs, fit, load_encoder, margins, read_pairs, save
 

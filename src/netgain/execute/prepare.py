@@ -15,7 +15,7 @@ from netgain.data.split import require_disjoint, split
 from netgain.errors import UserError, did_you_mean
 from netgain.objectives.references._base import Reference
 from netgain.objectives.schedule import always_zero
-from netgain.report.terminal import console
+from netgain.report.console import console
 from netgain.spec.identity import stream
 from netgain.spec.run import ModelSpec, Run
 from netgain.spec.study import Study, expand

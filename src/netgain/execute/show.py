@@ -6,7 +6,7 @@ from rich.text import Text
 
 from netgain.execute.events import Board, Event, Status
 from netgain.execute.plan import Plan
-from netgain.report.terminal import console, plain_table
+from netgain.report.console import console, plain_table
 from netgain.report.words import seconds
 
 STATE_STYLE = {

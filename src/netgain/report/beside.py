@@ -17,11 +17,11 @@ from rich.text import Text
 from netgain.errors import UserError
 from netgain.ledger.items import higher_is_better
 from netgain.ledger.store import Ledger
+from netgain.report.console import plain_table
 from netgain.report.frame import Frame, Matrix
 from netgain.report.jsonable import tree
 from netgain.report.noted import study_of
 from netgain.report.study import Judged, Report, Score, build
-from netgain.report.terminal import plain_table
 from netgain.report.words import interval, seconds, style_of, word_of
 from netgain.spec.study import Study
 from netgain.stats.verdict import Verdict, contrast

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
-from netgain.report.terminal import plain_table
+from netgain.report.console import plain_table
 from netgain.report.words import BAD, GOOD, percent
 from netgain.stats.result import say, say_p, say_range
 

@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.text import Text
 
 from netgain.errors import UserError
+from netgain.report.console import plain_table
 from netgain.report.jsonable import tree
-from netgain.report.terminal import plain_table
 from netgain.stats.distributions import t_quantile, t_tail
 from netgain.stats.power import (
     SEED_SD,

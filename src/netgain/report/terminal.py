@@ -1,15 +1,13 @@
 """The terminal: at 80 columns, in colour and in words, and the same text when piped."""
 
-import os
-import sys
 from collections.abc import Iterable
 
 from rich.console import Console
 from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
 from netgain.audit.finding import Severity
+from netgain.report.console import console, plain_table
 from netgain.report.denoised_words import blocks as denoised_blocks
 from netgain.report.diversity import Diversity
 from netgain.report.diversity_words import blocks as diversity_blocks
@@ -23,22 +21,6 @@ from netgain.report.sweep_words import tables
 from netgain.report.translation import Translated
 from netgain.report.translation_words import blocks as translation_blocks
 from netgain.report.words import energy, interval, percent, seconds, style_of, word_of
-
-PIPED_WIDTH = 100
-
-
-def console() -> Console:
-    """A console for people: as wide as the terminal, and of a fixed width when piped."""
-    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else PIPED_WIDTH
-    return Console(width=width, highlight=False, soft_wrap=False)
-
-
-def plain_table(*columns: str, right: tuple[str, ...] = ()) -> Table:
-    """A table without boxes, that survives being copied into a mail."""
-    table = Table(box=None, pad_edge=False, header_style="bold", collapse_padding=True)
-    for column in columns:
-        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
-    return table
 
 
 def show_report(report: Report, out: Console | None = None, an_hour: float | None = None) -> None:
