@@ -58,7 +58,7 @@ def _execute(study: Study, ledger: Ledger, runtime: Runtime, jobs: int, redo: Se
         {e.sig: Status(e.arm, e.seed, e.run.method.learns, Event(e.sig, "load")) for e in todo},
         finished_before=len(wanted) - len(todo),
     )
-    with Live(board, study.name) as live:
+    with Live(board, study.key) as live:
         if where.on != HERE.on:
             send_out(todo, study, ledger, runtime, where, live.on)
         elif jobs == 1 or len(todo) <= 1:
