@@ -79,7 +79,7 @@ def make(study: Study, ledger: Ledger) -> Plan:
         for each in planned(study)
     )
     detectable, warnings = tuple(_detectable(study)), tuple(dict.fromkeys(_never(study)))
-    return Plan(study.name, runs, detectable, warnings, tuple(planned_references(study, ledger)))
+    return Plan(study.key, runs, detectable, warnings, tuple(planned_references(study, ledger)))
 
 
 def _run(each: Planned, folder: RunFolder, expected: int) -> RunPlan:
