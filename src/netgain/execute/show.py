@@ -37,7 +37,7 @@ def show_plan(plan: Plan) -> None:
     counts = {state: sum(r.state == state for r in plan.runs) for state in dict.fromkeys(r.state for r in plan.runs)}
     summary = ", ".join(f"{count} {state}" for state, count in counts.items())
     out.print(
-        f"\n{len(plan.runs)} runs ({summary}); {sum(r.steps for r in plan.runs):,} steps, "
+        f"\n{plan.study}: {len(plan.runs)} runs ({summary}); {sum(r.steps for r in plan.runs):,} steps, "
         f"about {sum(r.tokens or 0 for r in plan.runs):,} tokens in all."
     )
     waiting = [run for run in plan.runs if run.answers and run.state != "done"]
