@@ -1,6 +1,7 @@
 """A diversity report: verdicts from whole frontiers, decisions that an open error keeps shut, charts of text."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -54,18 +55,18 @@ def asked() -> Study:
     )  # fmt: skip
 
 
-def fill(root: Path, alike: str | None = None) -> Ledger:
+def fill(root: Path, alike: str | None = None, silent: bool = False) -> Ledger:
     """Finished runs; every answer to the sums of the arm `alike` is the same one, an error to the audit."""
     ledger, study = Ledger(root), asked()
     wanted = planned(study)
     runs = [{"sig": each.sig, "arm": each.arm, "seed": each.seed} for each in wanted]
     ledger.write_study(study.key, {"name": study.name, "scale": None, "study": study.to_dict(), "runs": runs})
     for index, each in enumerate(wanted):
-        _write(ledger, each, index, alike == each.arm)
+        _write(ledger, each, index, alike == each.arm, silent and each.arm == "hot")
     return ledger
 
 
-def _write(ledger: Ledger, each: Planned, index: int, alike: bool) -> None:
+def _write(ledger: Ledger, each: Planned, index: int, alike: bool, silent: bool) -> None:
     rng, folder = np.random.default_rng(index), ledger.run(each.sig)
     folder.start({"arm": each.arm}, ENV)
     terms = {
@@ -74,6 +75,8 @@ def _write(ledger: Ledger, each: Planned, index: int, alike: bool) -> None:
     }
     folder.append_metrics([{"step": 1, "progress": 0.05, "loss": 2.9, "terms": terms, "lr": 1e-3, "tokens": 9}])
     items = [*_replies(each.arm, rng), *_sums(each.arm, rng, alike)]
+    if silent:
+        items = [replace(i, value=None, reason="too_short") if i.metric == "distinct2" else i for i in items]
     folder.write_part("final", items)
     folder.seal_items(("final",))
     tasks = {name: _card(name, [i for i in items if i.task == name]) for name in dict.fromkeys(i.task for i in items)}
@@ -170,6 +173,14 @@ def test_a_table_that_was_written_after_the_runs_says_so(ledger: Ledger) -> None
     assert not of(report).declared
     assert "a table that was not declared when this ran" in told(report)
     assert all("not declared" in answer for answer in report.answers() if answer.startswith("Decided"))
+
+
+def test_a_frontier_without_values_is_said_to_have_none(tmp_path: Path) -> None:
+    """Every set of the hot arm has no diversity: a missing number, so that nothing can be compared at all."""
+    report = build(asked(), fill(tmp_path / "ledger", silent=True))
+    assert of(report).unread == ("open",)
+    assert {each.arm: each.say for each in of(report).decided} == {"wide": "try harder", "hot": "invalid: NG508"}
+    assert "Frontiers that cannot be read" in told(report)
 
 
 def test_an_open_error_keeps_the_table_shut_for_what_it_touches(tmp_path: Path) -> None:

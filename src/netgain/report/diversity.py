@@ -148,6 +148,8 @@ class Diversity:
     examples: tuple[Example, ...]
     declared: bool
     """Whether the table of decisions is the one that the ledger noted when the study ran."""
+    unread: tuple[str, ...] = ()
+    """Frontiers of which no prompt has both values in every arm at every temperature."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -160,7 +162,8 @@ def read_diversity(study: Study, frame: Frame, findings: Sequence[Finding] = ())
     done = [arm for arm, members in frame.members.items() if members]
     errors = {name: _errors(name, each, done, findings) for name, each in study.frontiers.items()}
     there = {name: each for name, each in study.frontiers.items() if each.versus in done}
-    frontiers = {name: _read(name, each, frame, done, errors[name]) for name, each in there.items() if each.quality}
+    wanted = {name: _read(name, each, frame, done, errors[name]) for name, each in there.items() if each.quality}
+    frontiers = {name: read for name, read in wanted.items() if read is not None}
     tries = {name: _Passes(name, each, frame, done) for name, each in there.items() if each.passes}
     arms = [arm for arm in done if study.decisions and arm not in _bases(study)]
     first = next(iter(study.frontiers.items()))
@@ -173,6 +176,7 @@ def read_diversity(study: Study, frame: Frame, findings: Sequence[Finding] = ())
         tuple(_decide(study, arm, frontiers, tries, errors) for arm in arms),
         tuple(_examples(*first, frame, done)),
         _declared(study, frame),
+        tuple(name for name, read in wanted.items() if read is None),
     )
 
 
@@ -213,14 +217,18 @@ def _table(frame: Frame, arm: str, tasks: Sequence[str], metric: str) -> tuple[F
 
 def _read(
     name: str, frontier: Frontier, frame: Frame, done: Sequence[str], errors: Mapping[str, tuple[str, ...]]
-) -> Read:
+) -> Read | None:
     tasks, axes = list(frontier.at(name).values()), (frontier.quality or "", frontier.diversity or "")
     both = {arm: tuple(_table(frame, arm, tasks, metric) for metric in axes) for arm in done}
     tables = {arm: (q, d) for arm, (q, d) in both.items() if q is not None and d is not None}
+    if frontier.versus not in tables:
+        return None
     prompts, clusters = tables[frontier.versus][0][1:]
     missing = np.zeros(len(prompts), dtype=bool)
     for q, d in tables.values():
         missing |= np.isnan(q[0]).any((0, 1)) | np.isnan(d[0]).any((0, 1))
+    if missing.all():
+        return None
     groups = None if clusters is None else clusters[~missing]
     curves = {arm: Curve(q[0][:, :, ~missing], d[0][:, :, ~missing]) for arm, (q, d) in tables.items()}
     base = curves[frontier.versus]

@@ -22,6 +22,9 @@ def blocks(found: Diversity, an_hour: float | None = None, currency: str = "") -
         rows = [[each.arm, each.say, str(each.line or "-"), each.why] for each in found.decided]
         when = "the table declared before running" if found.declared else "a table that was not declared when this ran"
         yield f"Decided by {when}", ("arm", "decision", "line", "because"), rows, [] if found.declared else [LATE]
+    if found.unread:
+        rows = [[name, "no prompt has both values in every arm at every temperature"] for name in found.unread]
+        yield "Frontiers that cannot be read", ("frontier", "because"), rows, []
     for read in found.frontiers:
         if read.compared:
             yield _against(read)
