@@ -128,7 +128,7 @@ def run(row: Row, folder: RunFolder, rows: list[dict[str, Any]]) -> Markup:
         element(
             "p",
             element("span", row.state, class_=f"verdict state-{row.state}"),
-            f" {row.phase if row.state != 'failed' else ''} run {row.sig}{steps}.",
+            f" {row.phase + ', ' if row.phase and row.state != 'failed' else ''}run {row.sig}{steps}.",
         ),
     ]
     if row.state == "failed":
