@@ -7,7 +7,7 @@ from netgain.data.overlap import overlap, unshared
 from netgain.data.source import Example, Turn
 
 SENTENCE = "Ann met Bob in Rome and told him that the old bridge over the river was closed"
-NAMES = SENTENCE.split()
+NAMES: list[str] = SENTENCE.split()
 
 
 def tagged(name: str, words: list[str]) -> Example:
