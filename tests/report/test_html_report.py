@@ -180,3 +180,12 @@ def test_every_caption_says_how_many_seeds_or_runs(tmp_path: Path) -> None:
     captions = re.findall(r"<figcaption>(.*?)</figcaption>", page, re.DOTALL)
     assert len(captions) >= 6
     assert [words for words in captions if not COUNTED.search(re.sub("<[^>]*>", "", words))] == []
+
+
+def test_a_line_of_a_megabyte_is_cut_and_says_how_long_it_was(tmp_path: Path) -> None:
+    asked = study(seeds=(0,))
+    ledger = fill(tmp_path, asked, 12, words=lambda arm, i: "<script>" + "x" * 1_000_000 if i == 3 else "short")
+    page = render(build(asked, ledger), ledger).html
+    assert len(page) < 500_000
+    shown = next(row for row in payload(page, "items")["rows"] if row[1] == "item-000003")
+    assert shown[5].endswith("(1,000,008 characters)")
