@@ -206,15 +206,20 @@ class Diverged(_RunRule):
     )
 
     def check(self) -> Iterator[Finding]:
-        """Losses that are not finite or end at twice their lowest smoothed value; failed runs of a study."""
+        """Losses that are not finite or end at twice their lowest smoothed value; failed runs of a study.
+
+        Of a run below 30 steps a tenth is one or two batches, whose loss says nothing about divergence.
+        """
         rows = self.db.execute(
             """
             WITH curve AS (SELECT run, step, loss FROM metrics WHERE loss IS NOT NULL AND coalesce(event, '') = ''),
                  parts AS (SELECT run, ntile(10) OVER (PARTITION BY run ORDER BY step) part, loss FROM curve),
                  means AS (SELECT run, part, avg(loss) loss FROM parts GROUP BY ALL),
-                 ends AS (SELECT run, min(loss) low, arg_max(loss, part) last, count(*) parts,
-                                 bool_or(NOT isfinite(loss)) bad FROM means GROUP BY run)
-            SELECT run, low, last, bad FROM ends WHERE parts = 10 AND (bad OR (low > 0.05 AND last > 2 * low))
+                 steps AS (SELECT run, count(*) steps FROM curve GROUP BY run),
+                 ends AS (SELECT run, min(loss) low, arg_max(loss, part) last, bool_or(NOT isfinite(loss)) bad
+                          FROM means GROUP BY run)
+            SELECT run, low, last, bad FROM ends JOIN steps USING (run)
+            WHERE bad OR (steps >= 30 AND low > 0.05 AND last > 2 * low)
             ORDER BY ALL
             """
         ).fetchall()
