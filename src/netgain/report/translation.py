@@ -114,6 +114,17 @@ class Translated:
         yield from (each.sentence() for each in self.against)
         if self.against and not any(each.verdict.word == "gain" for each in self.against):
             yield "No method is better than the mean of the anchors as far as this study can tell."
+        yield from self._against_nothing()
+
+    def _against_nothing(self) -> Iterator[str]:
+        """Better than the mean may still be worse than no adapter: which methods recover anything, and which harm."""
+        pooled = [(each.how, each.recovered) for each in self.methods if each.problem == POOLED]
+        known = [(how, ratio) for how, ratio in pooled if ratio is not None and ratio.low is not None]
+        harm = [how for how, ratio in known if ratio.high is not None and ratio.high < 0]
+        if harm:
+            yield f"Worse than the target without any adapter: {', '.join(harm)}."
+        if known and not any(ratio.low is not None and ratio.low > 0 for _, ratio in known):
+            yield "No method recovers any of the gap for certain: the translated adapters did not help the target."
 
     def to_json(self) -> dict[str, Any]:
         """All numbers and every sentence."""

@@ -30,8 +30,9 @@ STRENGTHS = (1e-12, 1e-10, 1e-8, 1e-6, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 """Ridge strengths that are tried, in units of the mean eigenvalue."""
 ENOUGH = 6
 """Pairs of rows for each number of the widest layer: more text is not read."""
-ALIKE = 1e-9
-"""Shares of explained variance that are the same."""
+ALIKE, EXACT = 0.01, 1e-9
+"""Strengths predict alike when they differ by less than this share of what the best leaves unexplained, or by rounding
+where it leaves nothing."""
 HELD_OUT = 4
 """Every HELD_OUT-th text chooses the strength and says how well a map predicts."""
 
@@ -96,7 +97,8 @@ def fit(train: Moments, held_out: Moments, kind: Fit) -> Map:
     tried = [vectors @ (turned / (values + s * unit)[:, None]) for s in STRENGTHS]
     scored = [held_out.explained(linear) for linear in tried]
     # Of strengths that predict alike the largest: what the text says nothing of must not be amplified.
-    best = max(i for i, score in enumerate(scored) if score >= max(scored) - ALIKE)
+    enough = max(scored) - EXACT - ALIKE * max(1 - max(scored), 0.0)
+    best = max(i for i, score in enumerate(scored) if score >= enough)
     return Map(tried[best], scored[best])
 
 
