@@ -13,6 +13,7 @@ pytest.importorskip("starlette", reason="the extra netgain[view]")
 
 from starlette.types import Message, Scope
 
+from netgain.interop.importing import import_results
 from netgain.ledger.store import Ledger
 from netgain.report.frame import Frame
 from netgain.report.view.app import application
@@ -166,6 +167,19 @@ def test_the_door(tmp_path: Path) -> None:
         assert asked(app, "/secret/", method)[0] == 405
     assert asked(app, "/secret/study/nothing/verdicts")[0] == 404
     assert asked(app, "/secret/run/nothing/..%2f..")[0] == 404
+
+
+def test_imported_results_are_listed_and_not_judged(tmp_path: Path) -> None:
+    rows = [f"q{i},{arm},qa,accuracy,{(i + n) % 3 // 2}" for n, arm in enumerate(("base", "tuned")) for i in range(30)]
+    (tmp_path / "r.csv").write_text("\n".join(["item,arm,task,metric,value", *rows]), encoding="utf-8")
+    import_results(tmp_path / "r.csv", "old", tmp_path / "ledger")
+    app = application(Ledger(tmp_path / "ledger"), "t")
+    key = next(iter(Ledger(tmp_path / "ledger").studies()))
+    assert asked(app, f"/t/study/{key}/curves")[0] == 200
+    for path in (f"/t/study/{key}/verdicts", f"/t/report/{key}"):
+        status, _, text = asked(app, path)
+        assert status == 200
+        assert "imported results" in text
 
 
 def test_names_from_a_ledger_are_inert(tmp_path: Path) -> None:

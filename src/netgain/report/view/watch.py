@@ -162,8 +162,8 @@ class Watch:
         if folder.sig not in self._steps:
             if not (folder.path / "spec.json").exists():
                 return 0
-            run = folder.json("spec.json").get("run") or {}
-            self._steps[folder.sig] = int((run.get("optim") or {}).get("steps") or 0)
+            run = folder.json("spec.json").get("run")  # the sig's own words where another tool's results were imported
+            self._steps[folder.sig] = int((run.get("optim") or {}).get("steps") or 0) if isinstance(run, dict) else 0
         return self._steps[folder.sig]
 
 
