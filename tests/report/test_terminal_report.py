@@ -1,8 +1,11 @@
 """The report in a terminal: at 80 columns and piped the same words, with each arm's learning in one line."""
 
+from dataclasses import replace
+
 import pytest
 from drawn import fill, study
 
+from netgain.report.markdown import markdown
 from netgain.report.sparks import BLOCKS, PLAIN, learned, spark
 from netgain.report.study import Report, build
 from netgain.report.terminal import console, show_report
@@ -45,3 +48,14 @@ def test_it_fits_80_columns_and_says_the_same_when_piped(
 
 def test_a_terminal_without_blocks_gets_plain_marks(report: Report) -> None:
     assert {mark for _, curve, _ in learned(report, PLAIN) for mark in curve} <= set(PLAIN)
+
+
+def test_energy_is_said_where_it_was_read_and_nowhere_else(report: Report, capsys: pytest.CaptureFixture[str]) -> None:
+    read = replace(report, cost={**report.cost, "joules": 7200.0})
+    for each, wanted in ((read, True), (report, False)):
+        show_report(each, console(), an_hour=2.0)
+        printed = capsys.readouterr().out
+        assert ("energy 2.0 Wh" in printed) is wanted
+        assert ("energy 2.0 Wh" in markdown(each)) is wanted
+        hours = (report.cost["train_seconds"] + report.cost["measure_seconds"]) / 3600
+        assert f"price {2 * hours:,.4f}" in printed

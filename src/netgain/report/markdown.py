@@ -9,7 +9,7 @@ from netgain.report.diversity_words import details as diversity_details
 from netgain.report.forgetting_words import answers, evidence
 from netgain.report.sweep_words import markdown_blocks
 from netgain.report.translation_words import blocks as translation_blocks
-from netgain.report.words import interval, percent, seconds, word_of
+from netgain.report.words import energy, interval, percent, seconds, word_of
 from netgain.spec.study import as_yaml
 
 if TYPE_CHECKING:
@@ -139,9 +139,11 @@ def _scores(report: "Report") -> Iterator[str]:
 def _cost(report: "Report") -> Iterator[str]:
     yield from ("## What it cost", "")
     cost = report.cost
+    spent = f", energy {energy(cost['joules'])}" if cost.get("joules") else ""
     yield (
         f"Training {seconds(cost['train_seconds'])}, measuring {seconds(cost['measure_seconds'])}, "
-        f"{cost['tokens']:,.0f} tokens learned from; {report.provenance['processor']}, {report.provenance['device']}."
+        f"{cost['tokens']:,.0f} tokens learned from{spent}; {report.provenance['processor']}, "
+        f"{report.provenance['device']}."
     )
 
 
