@@ -34,6 +34,11 @@ SUITE_WEIGHTS = {
 DIRECT = {"sentiment": (2, 3, 4), "nli": (2, 3), "paraphrase": (2, 3)}
 """Conventions whose words say the label itself. They get half of a suite's episodes, or nothing would tell the labels
 apart before the model has learned to compare them."""
+MASKED_WEIGHTS = dict.fromkeys(SUITE_WEIGHTS, 0.2) | {"sentiment": 12, "nli": 1, "paraphrase": 4}
+MASKED_DIRECT = {"sentiment": (2,), "nli": (2,), "paraphrase": (2,)}
+MASKED_SHARE = 0.9
+"""What tiny-mlm reads: single questions, whose labels are nearly always said by the same words (good, yes, same). It is
+too small to tell labels apart while their names change; the study that fine-tunes it asks for other words."""
 PROMPT_SHARE, PROMPT_WEIGHT, ANSWER_WEIGHT = 0.2, 0.5, 4.0
 """How much a token counts in the loss: 1 in plain text, PROMPT_WEIGHT in PROMPT_SHARE of the places of a prompt, and
 ANSWER_WEIGHT / sqrt(n) in an answer of n tokens, so that a label of one token is not drowned by answers of forty."""
@@ -133,9 +138,10 @@ class Episodes:
         self._masked = masked
         self._size = pool
         self._known: dict[str, list[int]] = {}
-        self._names = list(SUITE_WEIGHTS)
-        total = sum(SUITE_WEIGHTS.values())
-        self._shares = [weight / total for weight in SUITE_WEIGHTS.values()]
+        weights = MASKED_WEIGHTS if masked else SUITE_WEIGHTS
+        self._names = list(weights)
+        self._shares = [weight / sum(weights.values()) for weight in weights.values()]
+        self._direct, self._share = (MASKED_DIRECT, MASKED_SHARE) if masked else (DIRECT, 0.4)
         self._prompts: dict[str, list[list[int]]] = {}
         self._answers: dict[str, list[list[str]]] = {}
         for name in self._names:
@@ -166,9 +172,9 @@ class Episodes:
         if rng.random() < TEXT_SHARE:
             return self._text(rng)
         name = self._names[int(rng.choice(len(self._names), p=self._shares))]
-        direct = DIRECT.get(name, ())
+        direct = self._direct.get(name, ())
         convention = int(rng.integers(len(self._answers[name])))
-        if direct and rng.random() < 0.4:
+        if direct and rng.random() < self._share:
             convention = direct[int(rng.integers(len(direct)))]
         shots = int(rng.integers(0 if self._masked else self._max_shots // 2, self._max_shots + 1))
         indices = rng.integers(len(self._prompts[name]), size=shots + 1)

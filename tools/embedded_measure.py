@@ -198,7 +198,7 @@ made by `python tools/train_embedded.py --model tiny-mlm` from generated text al
 Of the masked 15 % of held-out text it fills in {100 * right:.1f} % rightly; always saying the most frequent token is
 right in {100 * usual:.1f} %.
 
-It was trained to fill in any token (10 to 50 % masked) and whole answers (30 to 100 % masked) behind a prompt, laid out
+It was trained to fill in any token (10 to 50 % masked) and whole answers (50 to 100 % masked) behind a prompt, laid out
 as `[CLS]prompt[SEP]answer[SEP]`, so it can serve as a masked-diffusion denoiser. As in the causal models' pretraining
 the conventions of answers varied, so which label word is meant has to be learned. It knows the embedded suites and
 nothing else.
