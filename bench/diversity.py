@@ -29,7 +29,7 @@ from netgain.measure.diversity import in_blocks, semantic_distance
 WIDTH = 384
 ROUTES = ("closed", "matrix", "sklearn")
 WAYS = ("batch", "one")
-PROMPTS, NEW = 4, 48
+PROMPTS, NEW = 2, 48
 MEASURED = ("seconds", "peak_mb")
 
 
@@ -107,7 +107,7 @@ def written(way: str, size: str, samples: int) -> dict[str, Any]:
     from generation import SIZES, Texts, model
     from netgain.models.generate import generate
 
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)
     torch.manual_seed(0)
     lm = model(SIZES[size], "float32")
     texts = Texts(lm.vocab)
