@@ -115,8 +115,6 @@ def perform(bundle: Bundle) -> str:
         work(bundle.runs, ledger, bundle.runtime, bundle.study, lambda _: None)
     except UserError as error:
         return str(error)
-    except Exception as error:  # a failed run has said why in its folder; the driver must hear of it, not die of it
-        return f"a worker stopped: {type(error).__name__}: {error}"
     finally:
         if mirror:
             for each in bundle.runs:

@@ -51,10 +51,12 @@ class RayPool:
         return [(handle, self._outcome(handle)) for handle in over]
 
     def _outcome(self, handle: Any) -> str:
-        from ray.exceptions import RayError
+        from ray.exceptions import RayError, RayTaskError
 
         try:
             return self.ray.get(handle)
+        except RayTaskError as error:
+            return f"a worker stopped: {str(error.cause).strip().splitlines()[0]}"
         except RayError as error:
             first = str(error).strip().splitlines()[0]
             return f"a worker was lost {TRIES + 1} times ({first}); run the same command to continue."
