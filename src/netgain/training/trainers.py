@@ -88,7 +88,7 @@ class Bridge:
         state = self.trainer.state
         progress = min(state.global_step / max(1, state.max_steps), 1.0)
         active = self.objective.active([progress])
-        kinds = [each.part.tokens for each in active]
+        kinds: list[Tokens] = [each.part.tokens for each in active]
         parts = self.trainer.current_gradient_accumulation_steps if model.training else 1
         tokens: dict[Tokens, Selected] = {}
         for kind, chosen in select(view, kinds, 0, state.global_step).items():
