@@ -34,11 +34,13 @@ SUITE_WEIGHTS = {
 DIRECT = {"sentiment": (2, 3, 4), "nli": (2, 3), "paraphrase": (2, 3)}
 """Conventions whose words say the label itself. They get half of a suite's episodes, or nothing would tell the labels
 apart before the model has learned to compare them."""
-MASKED_WEIGHTS = dict.fromkeys(SUITE_WEIGHTS, 0.2) | {"sentiment": 12, "nli": 1, "paraphrase": 4}
+FIRST_WEIGHTS = {"sentiment": 6, "paraphrase": 1}
+MASKED_WEIGHTS = dict.fromkeys(SUITE_WEIGHTS, 0.1) | {"sentiment": 10, "nli": 1, "paraphrase": 3}
 MASKED_DIRECT = {"sentiment": (2,), "nli": (2,), "paraphrase": (2,)}
 MASKED_SHARE = 0.9
-"""What tiny-mlm reads: single questions, whose labels are nearly always said by the same words (good, yes, same). It is
-too small to tell labels apart while their names change; the study that fine-tunes it asks for other words."""
+"""What tiny-mlm reads: single questions, whose labels are nearly always said by the same words (good, yes, same); first
+nothing but labels, then everything. It is too small to learn labels while their names change, or in the noise of words
+to be guessed; the study that fine-tunes it asks for other words."""
 PROMPT_SHARE, PROMPT_WEIGHT, ANSWER_WEIGHT = 0.2, 0.5, 4.0
 """How much a token counts in the loss: 1 in plain text, PROMPT_WEIGHT in PROMPT_SHARE of the places of a prompt, and
 ANSWER_WEIGHT / sqrt(n) in an answer of n tokens, so that a label of one token is not drowned by answers of forty."""
@@ -127,10 +129,16 @@ class Sequence:
 
 
 class Episodes:
-    """Endless pretraining sequences of at most `length` tokens in one tokenizer's spelling."""
+    """Endless pretraining sequences of at most `length` tokens in one tokenizer's spelling; `first`: labels only."""
 
     def __init__(
-        self, tok: PreTrainedTokenizerFast, length: int, max_shots: int, masked: bool, pool: int = POOL
+        self,
+        tok: PreTrainedTokenizerFast,
+        length: int,
+        max_shots: int,
+        masked: bool,
+        pool: int = POOL,
+        first: bool = False,
     ) -> None:
         self._tok = tok
         self._length = length
@@ -138,7 +146,8 @@ class Episodes:
         self._masked = masked
         self._size = pool
         self._known: dict[str, list[int]] = {}
-        weights = MASKED_WEIGHTS if masked else SUITE_WEIGHTS
+        weights = FIRST_WEIGHTS if first else MASKED_WEIGHTS if masked else SUITE_WEIGHTS
+        self._text_share = 0.0 if first else TEXT_SHARE
         self._names = list(weights)
         self._shares = [weight / sum(weights.values()) for weight in weights.values()]
         self._direct, self._share = (MASKED_DIRECT, MASKED_SHARE) if masked else (DIRECT, 0.4)
@@ -169,7 +178,7 @@ class Episodes:
 
     def draw(self, rng: np.random.Generator) -> Sequence:
         """A run of documents, or an episode in the chat or in the plain layout."""
-        if rng.random() < TEXT_SHARE:
+        if rng.random() < self._text_share:
             return self._text(rng)
         name = self._names[int(rng.choice(len(self._names), p=self._shares))]
         direct = self._direct.get(name, ())
@@ -198,7 +207,7 @@ class Episodes:
         while len(parts) > 1 and sum(len(p) + len(a) + overhead for p, a in parts) + 1 > self._length:
             parts.pop()
         asked, told, end = self._marks(chat)
-        ids = [] if self._masked and chat else [self._first]
+        ids = [self._first]
         weight = [0.0] * len(ids)
         for i, (prompt, answer) in enumerate(parts):
             before = [*(asked if chat or i else []), *prompt, *told]

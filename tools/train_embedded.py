@@ -33,9 +33,11 @@ from embedded_episodes import PROMPT_WEIGHT, Episodes, Sequence, batches, byte_p
 FOLDER = Path(__file__).parent.parent / "src" / "netgain" / "models" / "embedded"
 WIDTH, LAYERS, HEADS, POSITIONS = 128, 4, 4, 512
 MASKED_LAYERS = 2
-STEPS = {"tiny-llama": 3600, "tiny-gpt2": 3600, "tiny-mlm": 500}
+STEPS = {"tiny-llama": 3600, "tiny-gpt2": 3600, "tiny-mlm": 1500}
 BATCH_TOKENS, MASKED_TOKENS = 2048, 1280
 WARMUP, PEAK, MUON, FLOOR = 150, 3e-3, 7.5e-3, 0.02
+ANYWHERE, FIRST = 0.3, 0.5
+"""The share of rows that hide any token, and the share of the steps before there are such rows."""
 MASKED_RATE, MASKED_WARMUP = 0.5, 50
 """tiny-mlm learns at half of these rates, after a shorter warm-up."""
 PROBED = ("sentiment", "nli", "paraphrase", "pos", "entities", "qa", "arithmetic")
@@ -132,12 +134,14 @@ def causal_loss(net: PreTrainedModel, batch: list[Sequence]) -> torch.Tensor:
     return (losses * share).sum() / share.sum()
 
 
-def masked_loss(net: PreTrainedModel, batch: list[Sequence], mask_id: int, generator: torch.Generator) -> torch.Tensor:
+def masked_loss(
+    net: PreTrainedModel, batch: list[Sequence], mask_id: int, generator: torch.Generator, share_anywhere: float
+) -> torch.Tensor:
     """Mean cross-entropy of hidden tokens: any token at a rate of 10 to 50 %, or answers only at a rate of 50 to 100
     %, where each counts by its weight, so that a label is not drowned by long answers."""
     ids, weight, mask = padded(batch)
     rows = ids.shape[0]
-    anywhere = torch.rand(rows, 1, generator=generator) < 0.3
+    anywhere = torch.rand(rows, 1, generator=generator) < share_anywhere
     low, high = torch.where(anywhere, 0.1, 0.5), torch.where(anywhere, 0.5, 1.0)
     share = low + (high - low) * torch.rand(rows, 1, generator=generator)
     eligible = (mask == 1) & (anywhere | (weight > PROMPT_WEIGHT))
@@ -148,7 +152,7 @@ def masked_loss(net: PreTrainedModel, batch: list[Sequence], mask_id: int, gener
     head = net.get_submodule("cls")
     losses = F.cross_entropy(head(states), ids[hidden], reduction="none")
     counts = torch.where(anywhere, torch.ones_like(weight), weight)[hidden]
-    return (losses * counts).sum() / counts.sum()
+    return (losses * counts).sum() / counts.sum().clamp(min=1)
 
 
 def optimisers(net: PreTrainedModel) -> list[torch.optim.Optimizer]:
@@ -189,14 +193,16 @@ def train(model: str, steps: int, seed: int, out: Path, look: int) -> None:
     print(f"{model}: {sum(p.numel() for p in net.parameters()):,} parameters, {len(tok)} tokens", flush=True)
     episodes = Episodes(tok, 256 if masked else 448, 0 if masked else 8, masked)
     stream = batches(episodes, MASKED_TOKENS if masked else BATCH_TOKENS, rng)
+    labels = batches(Episodes(tok, 256, 0, masked, first=True), MASKED_TOKENS, rng) if masked else stream
     share, warmup = (MASKED_RATE, MASKED_WARMUP) if masked else (1.0, WARMUP)
     descents = optimisers(net)
     net.train()
     began, total = time.monotonic(), 0.0
     for step in range(steps):
-        batch = next(stream)
+        first = masked and step < FIRST * steps
+        batch = next(labels if first else stream)
         loss = (
-            masked_loss(net, batch, tok.get_vocab()[str(tok.mask_token)], generator)
+            masked_loss(net, batch, tok.get_vocab()[str(tok.mask_token)], generator, 0.0 if first else ANYWHERE)
             if masked
             else causal_loss(net, batch)
         )
