@@ -275,7 +275,8 @@ def estimate(table: Matrix, scale: str = "percent") -> Estimate:
     found: Estimate | None = recipe_score(values, weights=weights, clusters=clusters)
     if found is None:
         found = score(values[0], weights=weights, clusters=clusters)
-    return replace(found, scale=scale)  # type: ignore[arg-type]
+    low, high = (max(found.low, 0.0), min(found.high, 1.0)) if scale == "percent" else (found.low, found.high)
+    return replace(found, scale=scale, low=low, high=high)  # type: ignore[arg-type]
 
 
 def trained_on(run: Run) -> str | None:
