@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import pytest
+from harm import items, same
 
 ray = pytest.importorskip("ray")
 from ray.cluster_utils import Cluster  # noqa: E402
@@ -29,21 +29,6 @@ def ended(process: subprocess.Popen[str]) -> str:
     said, _ = process.communicate(timeout=600)
     assert process.returncode == 0, said[-3000:]
     return said
-
-
-def items(ledger: Path) -> dict[str, list[dict[str, Any]]]:
-    files = sorted((ledger / "runs").glob("*/items.parquet"))
-    return {file.parent.name: pq.read_table(file).to_pylist() for file in files}
-
-
-def same(ours: Path, theirs: Path) -> None:
-    """The same items with the same answers; packs of another size round the likelihoods otherwise."""
-    a, b = items(ours), items(theirs)
-    assert a.keys() == b.keys()
-    key = ("task", "metric", "item", "checkpoint", "sample", "output", "prediction")
-    for sig in a:
-        assert [[row[k] for k in key] for row in a[sig]] == [[row[k] for k in key] for row in b[sig]]
-        assert [row["value"] for row in a[sig]] == pytest.approx([row["value"] for row in b[sig]], rel=1e-3, abs=1e-4)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,28 @@
+"""The study and its undisturbed ledger, and the summary: a line for each class of fault, tried / survived / lost."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from harm import RUNS, STUDY, TALLY, items, said, start
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    for kind, (tried, survived) in TALLY.items():
+        terminalreporter.write_line(f"{kind}: {tried} tried, {survived} survived, {tried - survived} lost")
+
+
+@pytest.fixture(scope="session")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("a study") / "chaos.yaml"
+    path.write_text(STUDY, encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def whole(study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The ledger of an undisturbed study."""
+    ledger = tmp_path_factory.mktemp("whole") / "ledger"
+    said(start("run", study, "--ledger", ledger, "--pack", "off"))
+    assert len(items(ledger)) == RUNS
+    return ledger

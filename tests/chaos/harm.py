@@ -1,0 +1,89 @@
+"""What every fault is done to, how it is counted, and what must be the same after it."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+STUDY = """
+name: chaos
+question: What survives?
+base:
+  model: tiny-llama
+  method: {kind: lora, r: 2, alpha: 4}
+  data:
+    sources: {reviews: {kind: embedded, suite: sentiment, n: 48, seed: 1}}
+    dev: 8
+  references: {teacher: {kind: few_shot, shots: 2}}
+  objective:
+    ce: ce
+    kd: {term: {kind: kl, reference: teacher}, weight: 0.2}
+  optim: {learning_rate: 5e-3, steps: 16, batch: 4}
+  dev: {every: 4}
+  tasks:
+    sentiment: {kind: sentiment, source: {kind: embedded, suite: sentiment, n: 16, seed: 2}}
+    english: {kind: ppl, source: {kind: embedded, suite: text, n: 6, seed: 3}}
+seeds: [0, 1]
+vary:
+  arm:
+    base: {method: none}
+    sft: {}
+    more: {objective.kd.weight: 1.0}
+contrasts:
+  - {arm: more, versus: sft, task: sentiment, metric: accuracy}
+"""
+RUNS = 5
+
+Start = Callable[..., subprocess.Popen[str]]
+TALLY: dict[str, list[int]] = {}
+
+
+@contextmanager
+def fault(kind: str) -> Iterator[None]:
+    """Counts one fault, and whether what follows it held."""
+    counts = TALLY.setdefault(kind, [0, 0])
+    counts[0] += 1
+    yield
+    counts[1] += 1
+
+
+def start(*arguments: str | Path) -> subprocess.Popen[str]:
+    """netgain, in a process group of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "netgain", *map(str, arguments)],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "100"},
+    )  # fmt: skip
+
+
+def said(process: subprocess.Popen[str], code: int = 0) -> str:
+    out, _ = process.communicate(timeout=600)
+    assert process.returncode == code, out[-3000:]
+    return out
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+
+
+def items(ledger: Path) -> dict[str, list[dict[str, Any]]]:
+    files = sorted((ledger / "runs").glob("*/items.parquet"))
+    return {file.parent.name: pq.read_table(file).to_pylist() for file in files}
+
+
+def same(ours: Path, theirs: Path) -> None:
+    """The same items with the same answers; packs of another size round the likelihoods otherwise."""
+    a, b = items(ours), items(theirs)
+    assert a.keys() == b.keys()
+    key = ("task", "metric", "item", "checkpoint", "sample", "output", "prediction")
+    for sig in a:
+        assert [[row[k] for k in key] for row in a[sig]] == [[row[k] for k in key] for row in b[sig]]
+        assert [row["value"] for row in a[sig]] == pytest.approx([row["value"] for row in b[sig]], rel=1e-3, abs=1e-4)
