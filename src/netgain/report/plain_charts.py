@@ -82,8 +82,8 @@ def _panel(lines: Sequence[Line], x: Point, y: Point, width: int, height: int) -
             for column in range(canvas.column(before[0]), canvas.column(after[0]) + 1):
                 span = canvas.column(after[0]) - canvas.column(before[0])
                 share = (column - canvas.column(before[0])) / span if span else 0.0
-                ends = [a + share * (b - a) for a, b in zip(low, next_low, strict=True)]
-                canvas.shade(column, *ends, kind)
+                bottom, top = (a + share * (b - a) for a, b in zip(low, next_low, strict=True))
+                canvas.shade(column, bottom, top, kind)
     return canvas
 
 

@@ -157,10 +157,9 @@ def _other(path: Path, meta: dict[str, Any]) -> str:
     if wrote == maker():
         return ""
     here = f"{maker()['netgain']} (build {maker()['build']})"
-    known = isinstance(wrote, dict) and {"netgain", "build"} <= wrote.keys()
-    whose = (
-        f"netgain {wrote['netgain']} (build {wrote['build']})" if known else "an older netgain, which left no version"
-    )
+    whose = "an older netgain, which left no version"
+    if isinstance(wrote, dict) and {"netgain", "build"} <= wrote.keys():
+        whose = f"netgain {wrote['netgain']} (build {wrote['build']})"
     return (
         f"{path}: written by {whose}; this is netgain {here}. Where the two say or draw something differently, what "
         "follows names it too: report again, or verify with the netgain that wrote the page."

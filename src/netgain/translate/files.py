@@ -91,7 +91,7 @@ class Adapter:
         about = self._tensors[f"{PREFIX}{place.name}.lora_{half}.weight"]
         first, last = about["data_offsets"]
         if about["dtype"] == "F32":
-            os.preadv(self._file, [into], self._start + first)
+            os.preadv(self._file, [into.data], self._start + first)
             return
         content = bytearray(os.pread(self._file, last - first, self._start + first))
         into[:] = torch.frombuffer(content, dtype=DTYPES[about["dtype"]]).float().numpy().reshape(about["shape"])

@@ -154,7 +154,7 @@ def _chunks(target: LM, items: Sequence[Work]) -> Iterator[list[Work]]:
     chunk: list[Work] = []
     held = 0
     for place, (there, update) in items:
-        (m_x, d_x), shape = update.shape, target.net.get_submodule(place.name).weight.shape
+        (m_x, d_x), shape = update.shape, target.net.get_parameter(f"{place.name}.weight").shape
         wide = int(max(shape))
         needed = 2 * 8 * (wide * (wide + d_x) + m_x * (m_x + wide))
         if chunk and held + needed > AT_ONCE:
