@@ -12,6 +12,7 @@ from netgain.data.source import Example, read
 from netgain.errors import UserError
 from netgain.spec.run import HfSource, TaskSource
 from netgain.tasks._base import Task, read_source
+from netgain.tasks._sentence import GlueSentence
 from netgain.tasks.choice import Choice
 from netgain.tasks.cola import Cola
 from netgain.tasks.mt_bench import MtBench
@@ -183,7 +184,8 @@ def test_glue_takes_its_labels_from_the_features(config: str, tmp_path: Path, mo
     rows = {**{name: [f"{name} {i}" for i in range(2)] for name in fields}, "label": [0, 1]}
     more = {**rows, **{name: [f"other {name} {i}" for i in range(2)] for name in fields}}
     place = publish(tmp_path, config, {"train": more, "validation": rows}, features)
-    monkeypatch.setattr(f"{kind.__module__}.GLUE", place)
+    reader = GlueSentence if issubclass(kind, GlueSentence) else kind
+    monkeypatch.setattr(f"{reader.__module__}.GLUE", place)
     test, train = both(kind.model_validate({"kind": kind.model_fields["kind"].default, "hub": True}))
     assert [row.answer for row in test] == list(words)
     assert fields[0] + " 0" in test[0].turns[0].text

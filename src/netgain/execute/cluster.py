@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections.abc import Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol
@@ -37,9 +37,6 @@ class Bundle:
     runtime: Runtime
     study: Study
     mirror: str | None = None
-
-    def cut(self, runs: Collection[Planned]) -> "Bundle":
-        return Bundle(tuple(runs), self.root, self.runtime, self.study, self.mirror)
 
 
 @dataclass(frozen=True)
@@ -141,7 +138,7 @@ def drive(todo: Sequence[Planned], whole: Bundle, pool: Pool, emit: Emit, silenc
             unfinished = {each.sig for each in (*waiting, *(run for bundle in flying.values() for run in bundle.runs))}
             ready = [each for each in waiting if unfinished.isdisjoint(each.needs)]
             waiting = [each for each in waiting if not unfinished.isdisjoint(each.needs)]
-            bundles = [whole.cut(runs) for runs in bundled(ready, pool.slots())]
+            bundles = [replace(whole, runs=tuple(runs)) for runs in bundled(ready, pool.slots())]
             flying |= dict(zip(pool.submit(bundles), bundles, strict=True)) if bundles else {}
             for handle, trouble in pool.ended(flying):
                 for each in flying.pop(handle).runs:

@@ -4,6 +4,7 @@ ledger's checkpoint."""
 import logging
 import os
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import Any
 
 from netgain.errors import UserError
@@ -42,7 +43,8 @@ class RayPool:
 
     def submit(self, bundles: Sequence[Bundle]) -> list[Any]:
         """One task a bundle, with as many threads as cores asked for."""
-        return [self.task.remote(_with_threads(bundle, self.threads)) for bundle in bundles]
+        own = {"threads": self.threads}
+        return [self.task.remote(replace(each, runtime=each.runtime.model_copy(update=own))) for each in bundles]
 
     def ended(self, handles: Collection[Any]) -> list[tuple[Any, str]]:
         """Tasks that are over, waiting for the first of them for a moment."""
@@ -69,8 +71,3 @@ class RayPool:
         """Leave the cluster; one that this process started ends."""
         if self.mine:
             self.ray.shutdown()
-
-
-def _with_threads(bundle: Bundle, threads: int) -> Bundle:
-    runtime = bundle.runtime.model_copy(update={"threads": threads})
-    return Bundle(bundle.runs, bundle.root, runtime, bundle.study, bundle.mirror)

@@ -17,11 +17,18 @@ if TYPE_CHECKING:
 SLOTS = 64
 """Bundles to cut the work into: the queue decides how many run at a time."""
 
-OPTIONS = {"partition": str, "account": str, "qos": str, "constraint": str, "minutes": int, "gpus": int, "cpus": int,
-           "memory_gb": int, "parallel": int}  # fmt: skip
-SLURM_NAMES = {"partition": "slurm_partition", "account": "slurm_account", "qos": "slurm_qos",
-               "constraint": "slurm_constraint", "minutes": "timeout_min", "gpus": "gpus_per_node",
-               "cpus": "cpus_per_task", "memory_gb": "mem_gb", "parallel": "slurm_array_parallelism"}  # fmt: skip
+OPTIONS: dict[str, tuple[str, type]] = {
+    "partition": ("slurm_partition", str),
+    "account": ("slurm_account", str),
+    "qos": ("slurm_qos", str),
+    "constraint": ("slurm_constraint", str),
+    "minutes": ("timeout_min", int),
+    "gpus": ("gpus_per_node", int),
+    "cpus": ("cpus_per_task", int),
+    "memory_gb": ("mem_gb", int),
+    "parallel": ("slurm_array_parallelism", int),
+}
+"""What a study's queue may be told: submitit's name of it, and its type."""
 
 
 class Job:
@@ -87,8 +94,9 @@ def _parameters(text: str, local: bool) -> dict[str, Any]:
         name, equals, value = part.partition("=")
         if name not in OPTIONS or not equals:
             raise UserError(f'--on slurm: "{part}" is none of its options ({", ".join(OPTIONS)}).')
+        parameter, kind = OPTIONS[name]
         try:
-            found[SLURM_NAMES[name]] = OPTIONS[name](value)
+            found[parameter] = kind(value)
         except ValueError:
             raise UserError(f'--on slurm: {name} takes a whole number, not "{value}".') from None
     return {k: v for k, v in found.items() if not (local and k.startswith("slurm_"))}

@@ -5,7 +5,7 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -199,14 +199,23 @@ def from_gguf(file: Path) -> Path:
     with file.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     target = cache_folder() / "gguf" / f"{file.stem}-{digest[:16]}"
+
+    def convert(folder: Path) -> None:
+        _quiet()
+        logger.warning("converting %s, once", file.name)
+        _convert(file, folder)
+
+    return made_once(target, convert)
+
+
+def made_once(target: Path, make: Callable[[Path], object]) -> Path:
+    """The folder `target`, made on first use; whoever is faster keeps his, and a killed one leaves nothing there."""
     if target.exists():
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=target.name, dir=target.parent))
-    _quiet()
-    logger.warning("converting %s, once", file.name)
     try:
-        _convert(file, partial)
+        make(partial)
         _place(partial, target)
     finally:
         shutil.rmtree(partial, ignore_errors=True)

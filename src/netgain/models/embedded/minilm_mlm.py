@@ -8,8 +8,6 @@ $NETGAIN_CACHE and depends on nothing but this file, the wheel and the embedded 
 
 import logging
 import math
-import shutil
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
@@ -42,28 +40,10 @@ logger = logging.getLogger(__name__)
 
 
 def folder() -> Path:
-    """The folder of the model, made on first use; whoever is faster keeps his, and a killed one leaves nothing."""
-    from netgain.models.load import cache_folder
+    """The folder of the model, made on first use."""
+    from netgain.models.load import cache_folder, made_once
 
-    target = cache_folder() / f"minilm-mlm-{FORMAT}"
-    if target.exists():
-        return target
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=target.name, dir=target.parent))
-    try:
-        make(partial)
-        _place(partial, target)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    return target
-
-
-def _place(partial: Path, target: Path) -> None:
-    try:
-        partial.rename(target)
-    except OSError:
-        if not target.exists():
-            raise
+    return made_once(cache_folder() / f"minilm-mlm-{FORMAT}", make)
 
 
 def encoder() -> Path:
