@@ -51,6 +51,7 @@ lint: setup  ## Style and import contracts
 	$(BIN)/lint-imports
 
 types: setup  ## Static types
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[ray,browser]'
 	$(BIN)/pyright
 
 format: setup  ## Rewrite the code in the project's style
