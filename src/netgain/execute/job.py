@@ -28,6 +28,8 @@ class Job:
     emit: Emit
     energy: Callable[[], dict[str, Any] | None] = lambda: None
     """What the machine's counters say that the run has cost so far."""
+    spent: Callable[[], dict[str, float]] = dict
+    """What the clock and the largest memory say so far; see memory.usage."""
 
     @property
     def run(self) -> Run:

@@ -5,6 +5,9 @@ numbers for each number that learns: itself, its gradient, two moments.
 """
 
 import os
+import resource
+import sys
+import time
 from pathlib import Path
 
 import torch
@@ -41,6 +44,20 @@ def _cgroup(name: str) -> int | None:
     file = CGROUP / name
     text = file.read_text(encoding="ascii").strip() if file.exists() else "max"
     return None if text == "max" else int(text)
+
+
+def peak(device: torch.device | str) -> float:
+    """The largest memory so far in MB: what torch has held on a GPU, else what the process has held."""
+    if torch.device(device).type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+
+
+def usage(start: float, runs: int, device: torch.device | str) -> dict[str, float]:
+    """For the record: `seconds` since `start` (of time.perf_counter) that one of `runs` done together took, in this
+    process and with everything around training and measuring; `peak_mb`, the process's largest memory so far."""
+    return {"seconds": round((time.perf_counter() - start) / runs, 3), "peak_mb": round(peak(device), 1)}
 
 
 def arm_bytes(lm: LM, method: MethodPlugin, view: View) -> int:

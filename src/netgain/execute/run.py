@@ -5,6 +5,7 @@ Runs that differ only in objective and optimiser are done as one pack; each is s
 
 import errno
 import gc
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -29,7 +30,7 @@ from netgain.execute.events import Emit, Event, Logged
 from netgain.execute.further import further, guarded
 from netgain.execute.job import Job
 from netgain.execute.measuring import Checkpoints, evaluated, measure, times
-from netgain.execute.memory import arm_bytes, arms_that_fit
+from netgain.execute.memory import arm_bytes, arms_that_fit, usage
 from netgain.execute.pack import LIMIT, Member, pack_key
 from netgain.execute.prepare import Prepared, order_of, prepare, template_of
 from netgain.execute.prompts import kept
@@ -113,6 +114,7 @@ class Bench:
 
         A pack that memory does not hold is halved; one with a term that has no gradient is taken apart to find it.
         """
+        start = time.perf_counter()
         fresh = [(each, folder) for each, folder in members if not _failed_before(each, folder, emit)]
         if not fresh:
             return
@@ -121,6 +123,7 @@ class Bench:
         with Meter(gpu_of(device_of(self.runtime))) as meter:
             for job in jobs:
                 job.energy = partial(meter.share, len(jobs))
+                job.spent = partial(usage, start, len(jobs), job.lm.device)
             parts = self._attempt(jobs)
         if parts > 1:
             gc.collect()
@@ -417,7 +420,7 @@ def _seal(job: Job, parts: Sequence[str], record: dict[str, Any]) -> float:
     seconds = sum(times(job.folder).values())
     asked = kept(job.run.tasks, job.study_folder, job.folder.ledger)
     about = {"template": job.template.fingerprint, "tasks": cards, "prompts": asked, "measure_seconds": seconds}
-    job.folder.finish({**record, **about, "energy": job.energy()})
+    job.folder.finish({**record, **about, **job.spent(), "energy": job.energy()})
     return seconds
 
 
