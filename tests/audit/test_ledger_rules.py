@@ -248,6 +248,28 @@ def test_a_few_shot_arm_is_a_teacher_only_where_a_run_learns_from_one(tmp_path: 
     assert of(run([path]), "NG604") == []
 
 
+def written_out(cut: str) -> Callable[[str, int, Item], Item]:
+    """Golds as long as answers; a third of those of one arm are cut when they read `cut`."""
+
+    def change(arm: str, seed: int, item: Item) -> Item:
+        whole = replace(item, label=f"{item.label} and so on", output=f"{item.prediction} and so on")
+        return replace(whole, output=cut, truncated=True) if arm == "kl" and int(item.item[1:]) % 3 == 0 else whole
+
+    return change
+
+
+def test_an_answer_cut_short_of_its_gold_is_an_error_and_one_that_outgrew_it_a_warning(tmp_path: Path) -> None:
+    short = run([make(tmp_path / "short", written_out("yes an"))]).findings
+    runs_on = run([make(tmp_path / "on", written_out("yes and so on " * 5))]).findings
+    reasoned = run([make(tmp_path / "word", some("kl", 3, output="let us think " * 9, truncated=True))]).findings
+    found = [[(f.severity, f.evidence) for f in every if f.code == "NG506"] for every in (short, runs_on, reasoned)]
+    assert [[severity for severity, _ in every] for every in found] == [
+        [Severity.ERROR], [Severity.WARNING], [Severity.ERROR],
+    ]  # fmt: skip
+    assert "33.3% of 240 answers of kl (best) are cut by the budget" in found[0][0][1]
+    assert "33.3% of 240 answers of kl (best) run on past the length of their gold" in found[1][0][1]
+
+
 def test_a_study_s_findings_name_the_arms_and_tasks_they_touch(tmp_path: Path) -> None:
     path = make(tmp_path / "ledger", some("kl", 3, parsed=False, value=0.0), metrics=flat_gradient())
     found = {f.code: f for f in findings_for(path, "demo")}

@@ -166,16 +166,25 @@ class ParseFailures(LedgerRule):
     severity = Severity.ERROR
     fix = "Fix the prompt, the stop tokens or the parser; report the score of parsed answers and the failure rate."
     column = "NOT parsed"
-    word = "unparseable"
+    word = "are unparseable"
     condition = "parsed IS NOT NULL"
 
     def check(self) -> Iterator[Finding]:
         """Rates above 20 %, or arms that differ by more than 10 points and two standard errors."""
+        yield from self._often(self.column, self.word)
+
+    def _often(
+        self, column: str, word: str, severity: Severity | None = None, fix: str | None = None
+    ) -> Iterator[Finding]:
+        """Arms of which too many answers are such that `column` holds."""
         rows = self.db.execute(
             f"""
-            SELECT coalesce(study, '') study, task, arm, checkpoint, avg(({self.column})::INT) rate,
-                   count(DISTINCT item) n, avg(value) score, avg(value) FILTER (WHERE NOT ({self.column})) good
-            FROM items WHERE {self.condition} AND value IS NOT NULL
+            WITH form AS (SELECT task, metric, median(length(output)) <= 2 * median(length(label)) AND
+                                 median(length(label)) <= 2 * median(length(output)) alike
+                          FROM items WHERE NOT truncated AND output IS NOT NULL AND label IS NOT NULL GROUP BY ALL)
+            SELECT coalesce(study, '') study, task, arm, checkpoint, avg(({column})::INT) rate,
+                   count(DISTINCT item) n, avg(value) score, avg(value) FILTER (WHERE NOT ({column})) good
+            FROM items LEFT JOIN form USING (task, metric) WHERE {self.condition} AND value IS NOT NULL
               AND metric = (SELECT min(metric) FROM items i WHERE i.task = items.task)
             GROUP BY ALL HAVING n >= {FEW} ORDER BY ALL
             """
@@ -192,22 +201,38 @@ class ParseFailures(LedgerRule):
                 among = f", {worst[4]:.3g} among the rest" if worst[4] is not None else ""
                 other = f"; {least[0]} has {least[1]:.1%} and scores {least[3]:.3g}" if apart else ""
                 yield self.finding(
-                    f"{task}: {worst[1]:.1%} of {worst[2]} answers of {worst[0]} are {self.word} and it scores "
+                    f"{task}: {worst[1]:.1%} of {worst[2]} answers of {worst[0]} {word} and it scores "
                     f"{worst[3]:.3g}{among}{other}.",
-                    table=task, cell=worst[0], severity=None if apart or worst[1] >= 0.5 else Severity.WARNING,
+                    table=task, cell=worst[0], fix=fix,
+                    severity=severity or (None if apart or worst[1] >= 0.5 else Severity.WARNING),
                     arms=[name.rpartition(" (")[0] for name, *_ in arms if name in bad], tasks=[task],
                 )  # fmt: skip
 
 
+RAN_ON = "truncated AND coalesce(alike AND length(output) > length(label), false)"
+"""Cut, but longer by then than its own gold answer, where whole answers are about as long as theirs."""
+
+
 class Truncated(ParseFailures):
-    """Answers cut by the generation budget, often or in one arm more than in another."""
+    """Answers cut by the generation budget, often or in one arm more than in another.
+
+    A cut answer that had outgrown its own gold did not lack room: its model does not stop. That costs the model its
+    score, as it should, and is a warning; elsewhere (a short gold under a long reasoning) a cut is taken for a cut.
+    """
 
     code = "NG506"
     title = "The generation budget cuts answers"
     fix = "Set max_new_tokens above the longest gold answer plus the template's own tokens, and evaluate again."
-    column = "truncated"
-    word = "cut by the budget"
+    word = "are cut by the budget"
     condition = "truncated IS NOT NULL"
+
+    def check(self) -> Iterator[Finding]:
+        """Rates above 20 %, or arms that differ by more than 10 points and two standard errors."""
+        yield from self._often(f"truncated AND NOT ({RAN_ON})", self.word)
+        yield from self._often(
+            RAN_ON, "run on past the length of their gold until the budget ends", Severity.WARNING,
+            "Teach the model where to stop (supervise the end token), or report how often it does not.",
+        )  # fmt: skip
 
 
 class MissingValues(LedgerRule):
