@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from netgain.data.source import Example, Turn
 from netgain.spec.plugin import TaskPlugin
-from netgain.tasks._base import Generated, Score, Scored, Surprise, Task, tasks_of
+from netgain.tasks._base import Generated, Likelihood, Score, Scored, Surprise, Task, tasks_of
 from netgain.tasks._classify import choice_scores
 
 ASKED = (Turn("user", "?"),)
@@ -179,3 +179,13 @@ def test_every_kind_is_found_by_its_name() -> None:
     here = {path.stem for path in (Path(__file__).parents[2] / "src/netgain/tasks").glob("[a-z]*.py")}
     assert set(TaskPlugin.kinds()) == here
     assert all(TaskPlugin.resolve(kind).model_fields["kind"].default == kind for kind in here)
+
+
+def test_a_long_answer_may_be_measured_by_its_beginning() -> None:
+    row = example("one two three four")
+    asking = task({"kind": "answers", "characters": 9, "source": {"kind": "embedded", "suite": "qa", "n": 2}})
+    (request,) = asking.requests([row], None)
+    assert isinstance(request, Likelihood)
+    assert request.options == ("one two",)
+    (score,) = asking.score(row, Scored((-14.0,)))
+    assert (score.value, score.weight) == (pytest.approx(2.0), 7)

@@ -29,6 +29,15 @@ def answer_part(text: str) -> str | None:
     return rest.strip() or None
 
 
+def whole_words(text: str, characters: int) -> str:
+    """The text up to the last blank within so many characters."""
+    if len(text) <= characters:
+        return text
+    head = text[: characters + 1]
+    whole = head if head[-1].isspace() else head.rsplit(maxsplit=1)[0]
+    return whole[:characters].rstrip()
+
+
 def first_line(text: str) -> str | None:
     """The first line with something on it in the answer part."""
     answer = answer_part(text)

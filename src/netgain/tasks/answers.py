@@ -3,10 +3,11 @@
 import math
 from typing import Literal
 
-from pydantic import model_validator
+from pydantic import PositiveInt, model_validator
 
 from netgain.data.source import Example
 from netgain.errors import UserError
+from netgain.measure.text import whole_words
 from netgain.spec.run import SpecError
 from netgain.tasks._base import Likelihood, Outcome, Prompted, Request, Score, Scored
 
@@ -15,9 +16,12 @@ class Answers(Prompted):
     """byte_nll = -log p(answer | prompt) per byte of the answer, weighted by its bytes.
 
     The weighted mean is that of all answers together, and comparable between tokenizers and templates.
+
+    characters   measure an answer up to the last word that fits; the same text is measured whatever the tokenizer
     """
 
     kind: Literal["answers"] = "answers"
+    characters: PositiveInt | None = None
 
     asked = "likelihood"
 
@@ -38,12 +42,16 @@ class Answers(Prompted):
         return rows
 
     def ask(self, example: Example, shown: tuple[Example, ...]) -> Request:
-        return Likelihood(example.turns, shown, (example.answer,))
+        return Likelihood(example.turns, shown, (self.cut(example.answer),))
+
+    def cut(self, answer: str) -> str:
+        """What is measured of an answer."""
+        return answer if self.characters is None else whole_words(answer, self.characters)
 
     def score(self, example: Example, outcome: Outcome) -> list[Score]:
         assert isinstance(outcome, Scored)
         (logp,) = outcome.logprobs
-        size = len(example.answer.encode())
+        size = len(self.cut(example.answer).encode())
         if not math.isfinite(logp):
             return [Score("byte_nll", None, reason="undefined")]
         return [Score("byte_nll", -logp / size, weight=size)]

@@ -9,6 +9,7 @@ from pydantic import PositiveInt, model_validator
 
 from netgain.data.files import locate
 from netgain.data.source import Example, read
+from netgain.measure.text import whole_words
 from netgain.spec.run import EmbeddedSource, SpecError
 from netgain.tasks._base import Nll, Outcome, Request, Score, Surprise, Task, group_of
 from netgain.tasks._files import documents
@@ -57,12 +58,8 @@ class Ppl(Task):
         return [Nll(self.cut(example.answer)) for example in examples]
 
     def cut(self, text: str) -> str:
-        """The text up to the last blank within `characters`."""
-        if len(text) <= self.characters:
-            return text
-        head = text[: self.characters + 1]
-        whole = head if head[-1].isspace() else head.rsplit(maxsplit=1)[0]
-        return whole[: self.characters].rstrip()
+        """What is measured of a document."""
+        return whole_words(text, self.characters)
 
     def score(self, example: Example, outcome: Outcome) -> list[Score]:
         """Both losses; undefined where the model's numbers are none, as after a divergence."""
