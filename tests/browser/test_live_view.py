@@ -16,7 +16,7 @@ import pytest
 pytest.importorskip("playwright", reason="make test-browser installs it")
 
 from drawn import fill, study
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 from watched import Watched
 
 from netgain.ledger.store import Ledger
@@ -87,21 +87,6 @@ def served(halfway: Path, tmp_path: Path) -> Iterator[Served]:
     made = Served(halfway, tmp_path)
     yield made
     made.stop()
-
-
-@pytest.fixture(params=[(1440, "light"), (390, "light"), (1440, "dark"), (390, "dark")], ids=lambda p: f"{p[0]}-{p[1]}")
-def watched(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Watched]:
-    width, scheme = request.param
-    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
-    yield Watched(context)
-    context.close()
-
-
-@pytest.fixture
-def desk(browser: Browser) -> Iterator[Watched]:
-    context = browser.new_context(viewport={"width": 1440, "height": 900})
-    yield Watched(context)
-    context.close()
 
 
 def opened(watched: Watched, served: Served) -> Page:

@@ -2,7 +2,6 @@
 
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -31,21 +30,6 @@ def write(folder: Path, items: int, seeds: tuple[int, ...] = (0, 1), words: str 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write(tmp_path_factory.mktemp("report"), 60, words=HOSTILE)
-
-
-@pytest.fixture(params=[(1440, "light"), (390, "light"), (1440, "dark"), (390, "dark")], ids=lambda p: f"{p[0]}-{p[1]}")
-def watched(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Watched]:
-    width, scheme = request.param
-    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
-    yield Watched(context)
-    context.close()
-
-
-@pytest.fixture
-def desk(browser: Browser) -> Iterator[Watched]:
-    context = browser.new_context(viewport={"width": 1440, "height": 900})
-    yield Watched(context)
-    context.close()
 
 
 def test_it_is_silent_and_asks_for_nothing(watched: Watched, report: Path) -> None:
