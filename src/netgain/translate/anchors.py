@@ -14,6 +14,7 @@ from typing import TypeVar
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 
 from netgain.errors import UserError
 from netgain.translate.files import Adapter, Place, bundle, match_depth, same_places, write
@@ -92,13 +93,14 @@ class Anchors:
 
 
 def in_order(work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-    """map(work, items) on torch's number of threads, at most one item a thread ahead of what is taken."""
+    """map(work, items) on torch's number of threads, at most one item a thread ahead of what is taken. Each computes
+    alone: threads of its own for every product would only get in the others' way."""
     threads = torch.get_num_threads()
     if threads == 1:
         yield from map(work, items)
         return
     ahead: deque[Future[R]] = deque()
-    with ThreadPoolExecutor(threads) as pool:
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(threads) as pool:
         for item in items:
             ahead.append(pool.submit(work, item))
             if len(ahead) > threads:

@@ -4,17 +4,13 @@
 products, combinations, truncation. Shapes: m outputs, d inputs, r the rank of one update, N updates, R = sum of ranks.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.linalg import eigh, solve_triangular
 
-OVERSAMPLED = 8
-"""How many directions beyond the wanted rank the subspace iteration carries."""
-ITERATIONS = 24
-SETTLED = 1e-10
-"""The iteration ends when a step adds less than this share of the squared length that is captured."""
-NEGLIGIBLE = 1e-10
+NEGLIGIBLE = 1e-14
 """Directions with less than this share of the largest squared length are rounding."""
 
 
@@ -90,31 +86,31 @@ class Products:
         """left and right (R, rank), so that (b left)(right' a) is the best update of that rank to
         sum_i weights_i Delta W_i, balanced.
 
-        Subspace iteration on M = b D a in the coordinates of the stacked factors, where one step costs R^2 numbers and
-        not m d. A vector is v = a'c or u = b e; M v has coordinates D (a a') c, and M'u has D (b'b) e.
+        With a a' = C C' the right singular vectors of b D a are a' C^-T v, v the leading eigenvectors of
+        (D C)' b'b (D C): R x R numbers, and never m x d.
         """
-        gram_b, gram_a = self.b.astype(np.float64), self.a.astype(np.float64)
-        scale = np.repeat(np.asarray(weights, dtype=np.float64), self.ranks)[:, None]
-        width = min(rank + OVERSAMPLED, len(scale))
-        start = np.random.default_rng(0).standard_normal((len(scale), width))
-        c, seen, _ = _orthonormal(start, gram_a @ start)
-        held = 0.0
-        for _ in range(ITERATIONS):
-            raw = scale * seen
-            _, seen, _ = _orthonormal(raw, gram_b @ raw)
-            raw = scale * seen
-            c, seen, squares = _orthonormal(raw, gram_a @ raw)
-            now = float(squares[-rank:].sum())
-            if now - held <= SETTLED * now:
-                break
-            held = now
-        raw = scale * seen
-        squares, turns = np.linalg.eigh(raw.T @ (gram_b @ raw))
-        kept = np.flatnonzero(squares > NEGLIGIBLE**2 * max(squares[-1], 0.0) if len(squares) else squares)[::-1][:rank]
-        root = squares[kept] ** 0.25
-        left, right = np.zeros((len(scale), rank)), np.zeros((len(scale), rank))
-        left[:, : len(kept)], right[:, : len(kept)] = raw @ turns[:, kept] / root, c @ turns[:, kept] * root
+        root, inverse = _root(self.a.astype(np.float64))
+        scaled = np.repeat(np.asarray(weights, dtype=np.float64), self.ranks)[:, None] * root
+        inner = scaled.T @ self.b.astype(np.float64) @ scaled
+        squares, turns = eigh(inner, subset_by_index=[max(len(inner) - rank, 0), len(inner) - 1])
+        kept = np.flatnonzero(squares > NEGLIGIBLE * max(squares[-1], 0.0))[::-1]
+        balance = squares[kept] ** 0.25
+        left, right = (np.zeros((len(self.a), rank)) for _ in range(2))
+        left[:, : len(kept)] = scaled @ turns[:, kept] / balance
+        right[:, : len(kept)] = inverse(turns[:, kept]) * balance
         return left, right
+
+
+def _root(gram: np.ndarray) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
+    """C with C C' = gram, and v -> C^-T v: by Cholesky, or on the span where the gram has null directions."""
+    try:
+        lower = np.linalg.cholesky(gram)
+    except np.linalg.LinAlgError:
+        values, vectors = np.linalg.eigh(gram)
+        kept = values > NEGLIGIBLE * values[-1]
+        root = np.sqrt(values[kept])
+        return vectors[:, kept] * root, lambda v: (vectors[:, kept] / root) @ v
+    return lower, lambda v: solve_triangular(lower, v, trans=1, lower=True)
 
 
 class Bundle:
@@ -148,15 +144,6 @@ class Bundle:
         left, right = (products or self.products()).best(weights, rank)
         kind = self.b.dtype
         return Update(self.b @ left.astype(kind), right.T.astype(kind) @ self.a)
-
-
-def _orthonormal(c: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """An orthonormal basis of the span of c (R, w) under an inner product G, with G times it and its squared lengths,
-    rising; `seen` is G c. Null directions fall."""
-    squares, turns = np.linalg.eigh(c.T @ seen)
-    kept = squares > NEGLIGIBLE * max(squares[-1], 0.0) if len(squares) else np.zeros(0, dtype=bool)
-    turn = turns[:, kept] / np.sqrt(squares[kept])
-    return c @ turn, seen @ turn, squares[kept]
 
 
 def cross_inner(bundle: Bundle, other: Update) -> np.ndarray:
