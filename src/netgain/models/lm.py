@@ -40,8 +40,8 @@ class Head:
         return self.weight.requires_grad or (self.bias is not None and self.bias.requires_grad)
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """(..., H) -> (..., V), in the dtype of the hidden state."""
-        z = F.linear(hidden, self.weight, self.bias)
+        """(..., H) -> (..., V), in the dtype of the head, which a wider or remembered state is brought to."""
+        z = F.linear(hidden.to(self.weight.dtype), self.weight, self.bias)
         if self.scale is not None:
             z = z * self.scale
         if self.softcap is not None:
