@@ -169,7 +169,8 @@ def test_filled_tokens_are_counted_as_over_a_uniform_share_of_masks() -> None:
 
 
 def test_the_rounds_of_writing_begin_with_masks_and_take_nothing_back() -> None:
-    seen = unmask.rounds(model(), PROMPT)
+    seen, alone = unmask.rounds(model(), [PROMPT, PROMPT[:-1]])[0], unmask.rounds(model(), [PROMPT])[0]
+    assert seen == alone
     assert seen[0] == [model().mask_id] * 3
     assert len(seen) == 4
     for before, after in itertools.pairwise(seen):

@@ -10,6 +10,7 @@ template renders for the whole conversation.
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from netgain.data.source import Example, Turn
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 Truncate = Literal["error", "left", "drop"]
 PROBE = (Turn("user", "question"),)
 PROBE_ANSWER = "wibble"
+ASKED = 64
+"""So many prompts are kept at a time: the options of a question are asked for one after another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +84,7 @@ class Template:
         self.mode: Literal["chat", "plain"] = "plain" if source is None else "chat"
         self._variables: dict[str, Any] = {"enable_thinking": False} if source and "enable_thinking" in source else {}
         self._opening = _opening(tok)
+        self._asked = lru_cache(maxsize=ASKED)(self._ask)
         self._tail, self._end = self._ending()
         self.stop_ids: tuple[int, ...] = tuple(sorted({self._end[-1], self._eos} - {None}))
 
@@ -98,7 +102,7 @@ class Template:
 
     def prompt(self, turns: Sequence[Turn], demonstrations: Sequence[Example] = ()) -> list[int]:
         """The ids that the model continues with its answer; demonstrations are answered before the question."""
-        return self._ids(self._prompt_text(_with(turns, demonstrations)))
+        return list(self._asked(tuple(_with(turns, demonstrations)))[1])
 
     def answer(
         self, turns: Sequence[Turn], text: str, *, demonstrations: Sequence[Example] = (), end: bool = True
@@ -219,20 +223,25 @@ class Template:
             )
         return prompt[:opening] + prompt[opening + excess :]
 
+    def _ask(self, turns: tuple[Turn, ...]) -> tuple[str, list[int]]:
+        """What an answer follows, as text and as ids; kept for a while, since every option of a question follows it."""
+        text = self._prompt_text(turns)
+        return text, self._ids(text)
+
     def _ids(self, text: str) -> list[int]:
         ids: list[int] = self.tok.encode(text, add_special_tokens=False)
         return ids if self.mode == "chat" else self._opening + ids
 
     def _parts(self, turns: Sequence[Turn], text: str) -> tuple[list[int], list[int]]:
         """(prompt ids, answer ids without the end), tokenised together unless a token would straddle the two."""
-        prompt, whole = self._prompt_text(turns), self._whole_text(turns, text)
+        (prompt, ids), whole = self._asked(tuple(turns)), self._whole_text(turns, text)
         if not whole.startswith(prompt) or not whole.endswith(self._tail):
             raise UserError(
                 f"{self._name}: its chat template renders an answered conversation differently from the same "
                 f'conversation before the answer "{text[:40]}"; give model.chat_template, or set model.template: plain.'
             )
         body = whole[: len(whole) - len(self._tail)] if self._tail else whole
-        before, together = self._ids(prompt), self._ids(body)
+        before, together = list(ids), self._ids(body)
         if together[: len(before)] == before:
             return before, together[len(before) :]
         apart: list[int] = self.tok.encode(body[len(prompt) :], add_special_tokens=False)

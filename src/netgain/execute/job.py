@@ -1,7 +1,7 @@
 """A run at work: what every step of its execution needs to know."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,8 @@ class Job:
     runtime: Runtime
     study_folder: Path | None
     emit: Emit
+    costs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """What each method costs that this process has tried, by model and method: its seeds cost the same."""
     energy: Callable[[], dict[str, Any] | None] = lambda: None
     """What the machine's counters say that the run has cost so far."""
     spent: Callable[[], dict[str, float]] = dict

@@ -4,7 +4,7 @@ import multiprocessing as mp
 import os
 import queue
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from multiprocessing.queues import Queue
 from pathlib import Path
@@ -18,7 +18,7 @@ from netgain.execute.events import Board, Emit, Event, Status
 from netgain.execute.plan import refuse_drift
 from netgain.execute.show import Live
 from netgain.ledger.store import Busy, Ledger
-from netgain.spec.run import Runtime
+from netgain.spec.run import Run, Runtime
 from netgain.spec.study import Planned, Study, planned
 
 if TYPE_CHECKING:
@@ -85,12 +85,12 @@ def work(todo: Sequence[Planned], ledger: Ledger, runtime: Runtime, study: Study
     A run begins when those that it needs are over; if one of them has no result, it is recorded as failed for that.
     With several workers a pack leaves the others their share of the runs that it could hold.
     """
-    from netgain.execute.pack import pack_key
+    from netgain.execute.pack import pack_key, rows_key
     from netgain.execute.run import Bench
 
     bench = Bench(runtime, study.folder)
     keys = {each.sig: pack_key(each.run) for each in todo}
-    remaining = list(todo)
+    remaining = _together(todo, rows_key)
     while remaining:
         waiting = {each.sig for each in remaining}
         ready = [each for each in remaining if waiting.isdisjoint(each.needs)]
@@ -105,6 +105,14 @@ def work(todo: Sequence[Planned], ledger: Ledger, runtime: Runtime, study: Study
         remaining = [*elsewhere, *later]
         if len(elsewhere) == asked:
             time.sleep(POLL_SECONDS)
+
+
+def _together(todo: Sequence[Planned], key: Callable[[Run], str]) -> list[Planned]:
+    """Runs of one key behind one another, in the order of their first."""
+    found: dict[str, list[Planned]] = {}
+    for each in todo:
+        found.setdefault(key(each.run), []).append(each)
+    return [each for group in found.values() for each in group]
 
 
 def _mates(remaining: Sequence[Planned], keys: Mapping[str, str | None], ledger: Ledger) -> list[Planned]:

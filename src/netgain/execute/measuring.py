@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import replace
 
 import pyarrow.parquet as pq
 
@@ -104,7 +104,7 @@ def _same_adapter(folder: RunFolder, name: str) -> bool:
 
 def _copied(folder: RunFolder, task: str, name: str) -> Iterator[Item]:
     for item in read(pq.read_table(folder.part(f"final-{task}"))):
-        yield Item(**{**asdict(item), "checkpoint": name})
+        yield replace(item, checkpoint=name)
 
 
 def _note_time(folder: RunFolder, part: str, seconds: float) -> None:

@@ -29,6 +29,11 @@ def pack_key(run: Run) -> str | None:
     return json.dumps({**shared, "batch": run.optim.batch}, sort_keys=True)
 
 
+def rows_key(run: Run) -> str:
+    """Runs of one key learn from the same rows and are measured on the same items, so that these are read once."""
+    return run.model_dump_json(include={"model", "data", "tasks", "seed"})
+
+
 def stage(run: Run, folder: RunFolder) -> str:
     """How far a run has come: the step that it goes on from, or that nothing is left to learn."""
     path = folder.path / STATE

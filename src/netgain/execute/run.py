@@ -31,7 +31,7 @@ from netgain.execute.further import further, guarded
 from netgain.execute.job import Job
 from netgain.execute.measuring import Checkpoints, evaluated, measure, times
 from netgain.execute.memory import arm_bytes, arms_that_fit, usage
-from netgain.execute.pack import LIMIT, Member, pack_key
+from netgain.execute.pack import LIMIT, Member, pack_key, rows_key
 from netgain.execute.prepare import Prepared, order_of, prepare, template_of
 from netgain.execute.prompts import kept
 from netgain.execute.reach import reach
@@ -82,6 +82,7 @@ class Bench:
         self._models: dict[str, LM] = {}
         self._data: dict[str, Prepared] = {}
         self._arm_bytes: dict[str, int | None] = {}
+        self._costs: dict[str, dict[str, Any]] = {}
         if runtime.threads:
             torch.set_num_threads(runtime.threads)
 
@@ -189,7 +190,8 @@ class Bench:
         emit = Logged(folder, emit)
         emit(Event(each.sig, "load", text="loading"))
         lm = self._model(each.run)
-        return Job(each, folder, lm, template_of(each.run.model, lm.tok), self.runtime, self.study_folder, emit)
+        template = template_of(each.run.model, lm.tok)
+        return Job(each, folder, lm, template, self.runtime, self.study_folder, emit, self._costs)
 
     def _model(self, run: Run) -> LM:
         """The base model of a run; models of other runs make room for it."""
@@ -201,7 +203,7 @@ class Bench:
 
     def _prepared(self, run: Run) -> Prepared:
         """The rows of a run; those of other runs make room for them."""
-        key = run.model_dump_json(include={"model", "data", "tasks", "seed"})
+        key = rows_key(run)
         if key not in self._data:
             self._data.clear()
             self._data[key] = prepare(run, template_of(run.model, self._model(run).tok), self.study_folder)
@@ -297,12 +299,15 @@ def _alone(job: Job, method: Method) -> Adapter:
 
 
 def _cost(job: Job, method: Method) -> dict[str, Any]:
-    """What the method costs, alone and before it has learned."""
-    adapter = _alone(job, method)
-    try:
-        return cost(job.lm, adapter)
-    finally:
-        adapter.remove()
+    """What the method costs, alone and before it has learned; once for all seeds of a process."""
+    key = job.run.model_dump_json(include={"model", "method"})
+    if key not in job.costs:
+        adapter = _alone(job, method)
+        try:
+            job.costs[key] = cost(job.lm, adapter)
+        finally:
+            adapter.remove()
+    return job.costs[key]
 
 
 def learn(jobs: Sequence[Job], student: Student, adapters: Sequence[Adapter], prepared: Prepared) -> Learned:

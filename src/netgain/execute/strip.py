@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from netgain.data.source import Example
 from netgain.execute.job import Job
 from netgain.models.unmask import rounds
 from netgain.tasks._base import tasks_of
@@ -12,15 +13,22 @@ ROWS = 2
 
 def strips(job: Job) -> list[dict[str, Any]]:
     """The first rows of the run's tasks, each prompt once, with the tokens of their answers round by round."""
-    lm, seen, found = job.lm, set[str](), list[dict[str, Any]]()
+    lm = job.lm
     if lm.causal:
-        return found
+        return []
+    shown: dict[str, tuple[str, Example]] = {}
     for name, task in tasks_of(job.run.tasks).items():
         for row in task.examples(job.study_folder)[:ROWS]:
-            if row.turns and row.id not in seen:
-                seen.add(row.id)
-                states = rounds(lm, job.template.prompt(row.turns))
-                tokens = [lm.tok.convert_ids_to_tokens(ids) for ids in states]
-                asked = "\n".join(turn.text for turn in row.turns)
-                found.append({"task": name, "item": row.id, "prompt": asked, "gold": row.answer, "rounds": tokens})
-    return found
+            if row.turns:
+                shown.setdefault(row.id, (name, row))
+    written = rounds(lm, [job.template.prompt(row.turns) for _, row in shown.values()]) if shown else []
+    return [
+        {
+            "task": name,
+            "item": row.id,
+            "prompt": "\n".join(turn.text for turn in row.turns),
+            "gold": row.answer,
+            "rounds": [lm.tok.convert_ids_to_tokens(ids) for ids in states],
+        }
+        for (name, row), states in zip(shown.values(), written, strict=True)
+    ]

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 
 import pyarrow as pa
 
@@ -61,8 +61,9 @@ class Item:
 
 def table(items: Iterable[Item], run: str) -> pa.Table:
     """The Arrow table of `items`, all stamped with the run's sig."""
-    rows = [{**asdict(item), "run": run} for item in items]
-    return pa.Table.from_pylist(rows, schema=SCHEMA)
+    rows = list(items)
+    columns = {name: [getattr(item, name) for item in rows] for name in SCHEMA.names}
+    return pa.Table.from_pydict({**columns, "run": [run] * len(rows)}, schema=SCHEMA)
 
 
 def read(table: pa.Table) -> Iterator[Item]:

@@ -77,12 +77,15 @@ def unmask(
 
 
 @torch.no_grad()
-def rounds(lm: LM, prompt: list[int]) -> list[list[int]]:
-    """The likeliest answer to a prompt as it stands after each round of writing it, first as nothing but masks."""
-    seen = [[lm.mask_id] * lm.denoise.length]
-    unmask(
-        lm, [prompt], Sampling(0.0, None, None), [np.random.default_rng(0)], watch=lambda a: seen.append(a[0].tolist())
-    )
+def rounds(lm: LM, prompts: Sequence[list[int]]) -> list[list[list[int]]]:
+    """The likeliest answer to each prompt as it stands after each round of writing it, first as nothing but masks."""
+    seen = [[[lm.mask_id] * lm.denoise.length] for _ in prompts]
+
+    def watch(answers: Tensor) -> None:
+        for own, now in zip(seen, answers.tolist(), strict=True):
+            own.append(now)
+
+    unmask(lm, prompts, Sampling(0.0, None, None), [np.random.default_rng(0) for _ in prompts], watch=watch)
     return seen
 
 

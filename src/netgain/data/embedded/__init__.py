@@ -10,6 +10,8 @@ answer before the convention), and where they apply "words" (the words to tag), 
 (replies), one a line.
 """
 
+from functools import lru_cache
+
 from netgain.data.embedded import classify, extract, generate, prose, tag
 from netgain.data.embedded.draw import CELLS, PRETRAINING_CELLS, Draw
 from netgain.data.embedded.suite import DIFFICULTIES, Convention, Draft, SuiteCard
@@ -30,9 +32,16 @@ def rows(suite: str, n: int, seed: int, convention: Convention | str | None = No
             f'there is no embedded suite "{suite}".{did_you_mean(suite, tuple(SUITES))} Known: {", ".join(SUITES)}.'
         )
     card = SUITES[suite]
-    if isinstance(convention, str):
-        convention = _named(card, convention)
-    return [_row(card, seed, index, convention or card.conventions[0]) for index in range(n)]
+    if isinstance(convention, Convention):
+        return [_row(card, seed, index, convention) for index in range(n)]
+    return list(_drawn(suite, n, seed, _named(card, convention).name if convention else card.conventions[0].name))
+
+
+@lru_cache(maxsize=32)
+def _drawn(suite: str, n: int, seed: int, convention: str) -> tuple[Example, ...]:
+    """Kept, since a study's tasks read the same few hundred rows once a run."""
+    card = SUITES[suite]
+    return tuple(_row(card, seed, index, _named(card, convention)) for index in range(n))
 
 
 def _named(card: SuiteCard, name: str) -> Convention:
