@@ -3,7 +3,6 @@
 Runs that differ only in objective and optimiser are done as one pack; each is still its own run, with its own folder.
 """
 
-import errno
 import gc
 import time
 import traceback
@@ -150,8 +149,8 @@ class Bench:
         except OSError as error:
             raise storage_error(first.folder.path, error) from error
         except SafetensorError as error:
-            if f"os error {errno.ENOSPC}" in str(error):
-                raise storage_error(first.folder.path, OSError(errno.ENOSPC, "no space")) from error
+            if "os error" in str(error):
+                raise storage_error(first.folder.path, error) from error
             raise UserError(f"{first.folder.path}: an adapter cannot be written or read: {error}.") from error
         except Exception as error:
             if len(jobs) > 1 and isinstance(error, (RuntimeError, MemoryError)) and out_of_memory(error):

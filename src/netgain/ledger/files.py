@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +31,23 @@ def write_json(path: Path, tree: Any) -> None:
     write_bytes(path, (json.dumps(tree, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode())
 
 
-def storage_error(path: Path, error: OSError) -> UserError:
+def storage_error(path: Path, error: Exception) -> UserError:
     """The sentence for a failed write."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    code = _number(error)
+    if code in (errno.ENOSPC, errno.EDQUOT):
         return UserError(f"{path}: the disk is full; free some space and run again, nothing finished was lost.")
-    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
-        return UserError(f"{path}: cannot be written ({error.strerror}); choose another folder with --ledger.")
-    return UserError(f"{path}: cannot be written: {error.strerror or error}.")
+    words = os.strerror(code) if code else str(error)
+    if code in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return UserError(f"{path}: cannot be written ({words}); choose another folder with --ledger.")
+    return UserError(f"{path}: cannot be written: {words}.")
+
+
+def _number(error: Exception) -> int:
+    """The system's number of an error; safetensors has it only in its words, as `(os error 28)`. 0 for none."""
+    if isinstance(error, OSError):
+        return error.errno or 0
+    spelled = re.search(r"\(os error (\d+)\)", str(error))
+    return int(spelled[1]) if spelled else 0
 
 
 def sha256(path: Path) -> str:

@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from netgain.errors import UserError
+from netgain.ledger.files import storage_error
 from netgain.training.arms import Best
 from netgain.training.loop import StepRecord, Training
 
@@ -42,9 +43,7 @@ def save(training: Training, paths: Sequence[Path]) -> None:
     except (OSError, SafetensorError) as error:
         for draft in drafts:
             draft.unlink(missing_ok=True)
-        raise UserError(
-            f"{paths[0]}: the checkpoint cannot be written ({error}); the one before it is kept."
-        ) from error
+        raise storage_error(paths[0], error) from error
 
 
 def _tensors(training: Training, k: int) -> dict[str, Tensor]:
