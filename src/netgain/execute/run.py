@@ -27,6 +27,7 @@ from netgain.execute.cost import cost
 from netgain.execute.energy import Meter
 from netgain.execute.events import Emit, Event, Logged
 from netgain.execute.further import further, guarded
+from netgain.execute.halved import halvings, noted, remembered
 from netgain.execute.job import Job
 from netgain.execute.measuring import Checkpoints, evaluated, measure, times
 from netgain.execute.memory import arm_bytes, arms_that_fit, usage
@@ -331,6 +332,8 @@ def learn(jobs: Sequence[Job], student: Student, adapters: Sequence[Adapter], pr
         checkpoint.load(training, states)
     for each in jobs:
         each.folder.metrics_up_to(training.step)
+    if len(jobs) == 1:
+        training.runtime = remembered(training.runtime, job.folder)
     summary: dict[str, dict[str, Any]] = {}
     if not training.finished:
         training.references, summary = _references(jobs, student, prepared)
@@ -338,6 +341,7 @@ def learn(jobs: Sequence[Job], student: Student, adapters: Sequence[Adapter], pr
     records = probe(train(training), training, job.runtime.probe_every)
     records = watch(records, training, dev, run.dev, lambda arm: arm.adapter.save(folders[arm.name]))
     records = guarded(records, training, adapters[0], run, job.folder, lambda task: list(evaluated(job, "look", task)))
+    records = noted(records, training, [each.folder for each in jobs])
     broken: set[int] = set()
     try:
         for record in checkpoint.keep(records, training, states, job.runtime.checkpoint_seconds):
@@ -431,7 +435,8 @@ def _seal(job: Job, parts: Sequence[str], record: dict[str, Any]) -> float:
 def _record(job: Job, learned: Learned, k: int) -> dict[str, Any]:
     """How far the arm came by its own metrics; seconds are its share of what its pack took."""
     arm, adapter = learned.arms[k], learned.arms[k].adapter
-    steps = [row for row in job.folder.metrics() if "event" not in row]
+    rows = job.folder.metrics()
+    steps = [row for row in rows if "event" not in row]
     last = steps[-1]
     needed = {name for each in job.run.objective.values() for name in each.term.needs}
     return {
@@ -440,6 +445,7 @@ def _record(job: Job, learned: Learned, k: int) -> dict[str, Any]:
         "tokens": last["tokens"],
         "train_seconds": round(last["seconds"] / len(learned.arms), 3),
         "packed": len(learned.arms),
+        **halvings(rows, job.run.optim.batch),
         **_sampled(steps),
         "best_step": arm.best.step or None,
         "best_dev_loss": arm.best.loss if arm.best.step else None,

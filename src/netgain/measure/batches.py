@@ -5,13 +5,14 @@
 The longest rows go first, so that a width that is too large fails at once and not near the end.
 """
 
+import gc
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
-SIGNS = ("out of memory", "not enough memory", "alloc_failed")
+SIGNS = ("out of memory", "not enough memory", "allocate memory", "alloc_failed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,15 @@ class Answer(Generic[T]):
 def out_of_memory(error: RuntimeError | MemoryError) -> bool:
     """Whether an error says that the device or the host has no memory left, and nothing else."""
     return isinstance(error, MemoryError) or any(sign in str(error).lower() for sign in SIGNS)
+
+
+def free_memory() -> None:
+    """Drop what nothing refers to, and give the device back what torch keeps for later."""
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def in_batches(

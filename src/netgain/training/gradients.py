@@ -12,6 +12,7 @@ from netgain.objectives.objective import Active
 from netgain.objectives.sampling import Rollout
 from netgain.objectives.term import Penalty, Term
 from netgain.training import rollouts
+from netgain.training.memory import fitted
 from netgain.training.passes import passes, penalty, score
 
 if TYPE_CHECKING:
@@ -39,18 +40,8 @@ def term_gradients(
     sampled: Sequence[Active[Rollout]] = (),
 ) -> list[Gradients]:
     """d raw_ik / d theta_k of each part, unweighted, over the whole View; every tensor's own gradient is left empty."""
-    alone = [replace(each, weights=tuple(float(k in each.arms) for k in range(len(training.arms)))) for each in active]
-    found = [Gradients(each.part.name, each.weights, dict.fromkeys(each.arms, 0.0), {}) for each in active]
     training.student.zero_grad()
-    for made in passes(training, view, active):
-        for i, each in enumerate(alone):
-            loss = score(training, made, [each])
-            training.accelerator.backward(loss.arms.sum(), retain_graph=i + 1 < len(alone))
-            for k in each.arms:
-                found[i].raw[k] += float(loss.arms[k].detach())
-                own = _flat(training, k)
-                found[i].arms[k] = found[i].arms[k] + own if k in found[i].arms else own
-            training.student.zero_grad()
+    found = fitted(training, len(view.input_ids), lambda: _of_terms(training, view, active))
     for each in penalties:
         of = Gradients(each.part.name, each.weights, {}, {})
         for k in each.arms:
@@ -60,6 +51,21 @@ def term_gradients(
             training.student.zero_grad()
         found.append(of)
     return [*found, *(_of_answers(training, view, each) for each in sampled)]
+
+
+def _of_terms(training: "Training", view: View, active: Sequence[Active[Term]]) -> list[Gradients]:
+    alone = [replace(each, weights=tuple(float(k in each.arms) for k in range(len(training.arms)))) for each in active]
+    found = [Gradients(each.part.name, each.weights, dict.fromkeys(each.arms, 0.0), {}) for each in active]
+    for made in passes(training, view, active):
+        for i, each in enumerate(alone):
+            loss = score(training, made, [each])
+            training.accelerator.backward(loss.arms.sum(), retain_graph=i + 1 < len(alone))
+            for k in each.arms:
+                found[i].raw[k] += float(loss.arms[k].detach())
+                own = _flat(training, k)
+                found[i].arms[k] = found[i].arms[k] + own if k in found[i].arms else own
+            training.student.zero_grad()
+    return found
 
 
 def _of_answers(training: "Training", view: View, each: Active[Rollout]) -> Gradients:

@@ -16,11 +16,12 @@ from torch import Tensor
 from netgain.data.view import View
 from netgain.objectives.objective import Active, Loss, Objective
 from netgain.objectives.sampling import Judge, Rollout
-from netgain.objectives.term import Penalty
+from netgain.objectives.term import Penalty, Term
 from netgain.spec.run import Runtime
 from netgain.training import rollouts
 from netgain.training.arms import Arm, Reference, Student, learning_rate
 from netgain.training.bilevel import learn_weights
+from netgain.training.memory import fitted
 from netgain.training.passes import passes, penalty, score
 from netgain.training.ranks import Ranks
 from netgain.training.rollouts import Rolled
@@ -204,22 +205,28 @@ def backward(training: Training, view: View, progress: Sequence[float], live: Se
     """
     active = training.objective.active(progress)
     mask = None if all(live) else torch.tensor(live, device=view.input_ids.device)
+    found = fitted(training, len(view.input_ids), lambda: _parts(training, view, active, mask))
+    own = [tensor for arm in training.arms for tensor in arm.leaves()]
+    sums, raw = training.ranks.add(
+        own,
+        torch.stack([loss.arms for loss in found]).sum(0),
+        torch.stack([loss.raw for loss in found]).sum(0),
+    )
+    totals = torch.tensor([d or 1.0 for d in found[0].totals], dtype=raw.dtype, device=raw.device)
+    whole = replace(found[0], arms=sums, raw=raw / totals[:, None])
+    return _penalise(training, whole, progress, live)
+
+
+def _parts(training: Training, view: View, active: Sequence[Active[Term]], mask: Tensor | None) -> list[Loss]:
+    """The loss of each micro-batch that is this process's, its gradient added to the arms' tensors."""
     found: list[Loss] = []
     for made in passes(training, view, active, training.ranks):
         loss = score(training, made, active)
         loss = loss if made.share == 1 else replace(loss, arms=loss.arms * made.share, raw=loss.raw * made.share)
         if active:
             training.accelerator.backward(loss.arms.sum() if mask is None else (loss.arms * mask).sum())
-        found.append(loss)
-    own = [tensor for arm in training.arms for tensor in arm.leaves()]
-    sums, raw = training.ranks.add(
-        own,
-        torch.stack([loss.arms.detach() for loss in found]).sum(0),
-        torch.stack([loss.raw for loss in found]).sum(0),
-    )
-    totals = torch.tensor([d or 1.0 for d in found[0].totals], dtype=raw.dtype, device=raw.device)
-    whole = replace(found[0], arms=sums, raw=raw / totals[:, None])
-    return _penalise(training, whole, progress, live)
+        found.append(replace(loss, arms=loss.arms.detach(), raw=loss.raw.detach()))
+    return found
 
 
 def _penalise(training: Training, loss: Loss, progress: Sequence[float], live: Sequence[bool]) -> Loss:

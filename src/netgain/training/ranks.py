@@ -54,6 +54,14 @@ class Ranks:
             distributed.all_reduce(number)
         return found
 
+    def any(self, here: bool) -> bool:
+        """Whether it is so in any process."""
+        if self.world == 1:
+            return here
+        found = torch.tensor(float(here))
+        distributed.all_reduce(found)
+        return bool(found)
+
 
 ALONE = Ranks()
 

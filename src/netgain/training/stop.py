@@ -17,6 +17,7 @@ from netgain.objectives.terms.kl import Kl
 from netgain.spec.run import DevSpec, Weighted
 from netgain.training.arms import Arm, Student, base_reference
 from netgain.training.loop import StepRecord, Training
+from netgain.training.memory import fitted
 
 MEASURED = {"ce": Weighted(term=Ce()), "kl": Weighted(term=Kl())}
 
@@ -63,12 +64,19 @@ def watch(
         if not any(due):
             yield record
             continue
-        losses, drifts = dev_losses(training.student, len(training.arms), views, training.runtime.chunk)
+        rows = max((len(view.input_ids) for view in views), default=0)
+        losses, drifts = fitted(training, rows, lambda: _measured(training, views))
         for arm, loss, now in zip(training.arms, losses, due, strict=True):
             if now:
                 judge(arm, loss, record.step, spec, keep_best)
         dev = tuple(loss if now else None for loss, now in zip(losses, due, strict=True))
         yield replace(record, dev=dev, drift=drifts)
+
+
+def _measured(training: Training, views: Sequence[View]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    size = training.runtime.micro_batch
+    parts = views if size is None else [part for view in views for part in view.split(size) if len(part.targets)]
+    return dev_losses(training.student, len(training.arms), parts, training.runtime.chunk)
 
 
 def _due(arm: Arm, step: int, spec: DevSpec) -> bool:
