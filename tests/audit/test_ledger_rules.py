@@ -258,6 +258,16 @@ def written_out(cut: str) -> Callable[[str, int, Item], Item]:
     return change
 
 
+def test_an_answer_that_is_nothing_but_its_end_is_wrong_and_no_stored_failure(tmp_path: Path) -> None:
+    """A denoiser may write the end first; an answer of which nobody knows what was written may be a failure."""
+    nothing = {"output": "", "value": 0.0, "parsed": False, "prediction": None}
+    ended = run([make(tmp_path / "ended", some("kl", 4, **nothing, tokens=1))]).findings
+    cut = run([make(tmp_path / "cut", some("kl", 4, **nothing, tokens=1, truncated=True))]).findings
+    unknown = run([make(tmp_path / "unknown", some("kl", 4, **nothing, tokens=None))]).findings
+    assert ["NG501" in {each.code for each in found} for found in (ended, cut, unknown)] == [False, True, True]
+    assert "NG505" in {each.code for each in ended}
+
+
 def test_an_answer_cut_short_of_its_gold_is_an_error_and_one_that_outgrew_it_a_warning(tmp_path: Path) -> None:
     short = run([make(tmp_path / "short", written_out("yes an"))]).findings
     runs_on = run([make(tmp_path / "on", written_out("yes and so on " * 5))]).findings

@@ -264,6 +264,9 @@ class MissingValues(LedgerRule):
             )  # fmt: skip
 
 
+ENDED_AT_ONCE = "tokens <= 1 AND NOT truncated"
+
+
 class EmptyOutputsScored(LedgerRule):
     """Empty outputs that were scored 0 as if they were answers."""
 
@@ -273,11 +276,15 @@ class EmptyOutputsScored(LedgerRule):
     fix = FailureAsZero.fix
 
     def check(self) -> Iterator[Finding]:
-        """More than 5 % of the zeros of an arm have an empty output."""
+        """More than 5 % of an arm's outputs are empty and scored 0.
+
+        An output of which the model is known to have written its end, and that alone, is its answer: wrong, and
+        counted among the unparsed.
+        """
         rows = self.db.execute(
             f"""
             SELECT arm, coalesce(seed, -1), task, checkpoint, metric, count(*) n,
-                   sum(CASE WHEN value = 0 THEN (trim(output) = '')::INT ELSE 0 END) empty
+                   sum((value = 0 AND trim(output) = '' AND NOT coalesce({ENDED_AT_ONCE}, false))::INT) empty
             FROM items WHERE output IS NOT NULL AND value IS NOT NULL
             GROUP BY ALL HAVING n >= {FEW} AND empty > 0.05 * n ORDER BY ALL
             """
