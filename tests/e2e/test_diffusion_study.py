@@ -1,5 +1,6 @@
 """Study five: the file holds all arms to the same conditions, and a reduced run of it says what its report promises."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from netgain.audit.finding import Severity
 from netgain.execute.local import execute
 from netgain.ledger.store import Ledger
 from netgain.report.denoised_words import blocks
-from netgain.report.html.page import render
+from netgain.report.html.page import Rendered, render
 from netgain.report.markdown import markdown
 from netgain.report.study import build
 from netgain.spec.load import load
@@ -95,7 +96,9 @@ def reduced(study: Study, tmp_path_factory: pytest.TempPathFactory) -> tuple[Stu
     return small, ledger
 
 
-def test_a_reduced_run_reports_controls_interference_costs_and_a_strip(reduced: tuple[Study, Ledger]) -> None:
+def test_a_reduced_run_reports_controls_interference_costs_and_a_strip(
+    reduced: tuple[Study, Ledger], uncounted: Callable[[Rendered], dict[str, str]]
+) -> None:
     study, ledger = reduced
     report = build(study, ledger)
     found = report.denoised
@@ -123,6 +126,7 @@ def test_a_reduced_run_reports_controls_interference_costs_and_a_strip(reduced: 
         assert title in text
     html = render(report, ledger)
     assert {"denoised-learned", "denoised-latency"} <= html.figures.keys()
+    assert uncounted(html) == {}
 
 
 def test_the_audit_expects_the_control_to_answer_alike(reduced: tuple[Study, Ledger]) -> None:

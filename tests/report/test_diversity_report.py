@@ -1,6 +1,7 @@
 """A diversity report: verdicts from whole frontiers, decisions that an open error keeps shut, charts of text."""
 
 import io
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from netgain.ledger.items import Item
 from netgain.ledger.store import Ledger
 from netgain.report.diversity import Diversity
 from netgain.report.diversity_words import blocks
+from netgain.report.html.page import Rendered, render
 from netgain.report.markdown import markdown
 from netgain.report.paper import write_all
 from netgain.report.plain_charts import Line, panels, scatter
@@ -214,9 +216,21 @@ def test_money_is_there_when_an_hour_has_a_price(report: Report, ledger: Ledger,
     assert costs[2][0] == ["sft", "36.0", "9.0", "72.0", "480", "9,000", "0.0750 EUR"]
     assert "money, at 2.5" in told(report, 160, 2.5)
     page = write_all(report, ledger, tmp_path, None, 2.5).read_text(encoding="utf-8")
-    assert "money, at 2.5 an hour" in page
+    text = (tmp_path / "report.md").read_text(encoding="utf-8")
+    for form in (page, text):
+        assert "money, at 2.5 an hour" in form
+        assert "0.0750" in form
+    assert "money" not in markdown(report)
     assert "wide says" in page
     assert "wide says" in markdown(report)
+
+
+def test_every_caption_says_n_and_how_many_seeds(
+    report: Report, ledger: Ledger, uncounted: Callable[[Rendered], dict[str, str]]
+) -> None:
+    made = render(report, ledger)
+    assert {"tries", "diversity-open"} <= made.figures.keys()
+    assert uncounted(made) == {}
 
 
 def test_a_chart_puts_points_and_bands_where_they_belong() -> None:

@@ -1,5 +1,6 @@
 """What a report may say of forgetting: planted losses are found seed by seed, judges are read as what they are."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from drawn import ENV
 from netgain.ledger.items import Item
 from netgain.ledger.store import Ledger
 from netgain.report.forgetting import Forgetting
-from netgain.report.html.page import render
+from netgain.report.html.page import Rendered, render
 from netgain.report.markdown import markdown
 from netgain.report.study import Report, build
 from netgain.report.terminal import console, show_report
@@ -195,10 +196,18 @@ def test_every_checkpoint_has_a_score(report: Report) -> None:
     assert shown == {"final", "retained", "final@0.5"}
 
 
-def test_all_three_forms_say_it(report: Report, filled: Ledger, capsys: pytest.CaptureFixture[str]) -> None:
+def test_all_three_forms_say_it(
+    report: Report,
+    filled: Ledger,
+    capsys: pytest.CaptureFixture[str],
+    uncounted: Callable[[Rendered], dict[str, str]],
+) -> None:
     show_report(report, console())
     printed = capsys.readouterr().out
-    text, page = markdown(report), render(report, filled).html
+    made = render(report, filled)
+    assert {"shares", "drift", "weights"} <= made.figures.keys()
+    assert uncounted(made) == {}
+    text, page = markdown(report), made.html
     for title in ("Gain against forgetting", "Seed by seed", "What the judges say", "Drift as a warning"):
         assert title in printed
         assert title in text

@@ -3,22 +3,24 @@
 import importlib
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 from drawn import fill, payload, study
+from markupsafe import escape
 
 from netgain.ledger.store import Ledger
 from netgain.report.figures import standalone
 from netgain.report.html.charts import ForestRow, Range, forest
-from netgain.report.html.page import COUNTED, Price, render, sections
+from netgain.report.html.page import Price, Rendered, render, sections
 from netgain.report.paper import write_all
 from netgain.report.study import build
 from netgain.report.verify import parse
 
+Uncounted = Callable[[Rendered], dict[str, str]]
 HOSTILE = (
     "<script>alert(1)</script>",
     '</script><img src=x onerror="alert(2)">',
@@ -173,13 +175,14 @@ def test_a_forest_row_says_its_answer_in_words() -> None:
         assert 'data-bound="id"' in drawn
 
 
-def test_every_caption_says_how_many_seeds_or_runs(tmp_path: Path) -> None:
+def test_every_caption_says_n_and_how_many_seeds(tmp_path: Path, uncounted: Uncounted) -> None:
     asked = study(arms=("sft", "anchored", "reverse"))
     ledger = fill(tmp_path, asked, 40)
-    page = render(build(asked, ledger), ledger).html
-    captions = re.findall(r"<figcaption>(.*?)</figcaption>", page, re.DOTALL)
-    assert len(captions) >= 6
-    assert [words for words in captions if not COUNTED.search(re.sub("<[^>]*>", "", words))] == []
+    made = render(build(asked, ledger), ledger)
+    shown = re.findall(r"<figcaption>(.*?)</figcaption>", made.html, re.DOTALL)
+    assert len(shown) >= 6
+    assert [re.sub("<[^>]*>", "", words) for words in shown] == [str(escape(w)) for w in made.captions.values()]
+    assert uncounted(made) == {}
 
 
 def test_a_line_of_a_megabyte_is_cut_and_says_how_long_it_was(tmp_path: Path) -> None:

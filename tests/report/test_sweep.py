@@ -1,6 +1,7 @@
 """A sweep is read as a curve: dev rows choose, all levels are judged at once, and flat is called flat."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -9,7 +10,7 @@ import pytest
 from swept import LEVELS, fill, study
 
 from netgain.report.figure_sweep import figure
-from netgain.report.html.page import render
+from netgain.report.html.page import Rendered, render
 from netgain.report.html.svg import NARROW, WIDE
 from netgain.report.markdown import markdown
 from netgain.report.study import build
@@ -160,8 +161,11 @@ def test_the_figure_has_a_symlog_axis_and_marks_what_was_chosen(tmp_path: Path) 
     assert all("nan" not in str(figure(curve, width)) for width in (NARROW, WIDE))
 
 
-def test_the_page_shows_the_figure_of_every_task(tmp_path: Path) -> None:
+def test_the_page_shows_the_figure_of_every_task(
+    tmp_path: Path, uncounted: Callable[[Rendered], dict[str, str]]
+) -> None:
     asked = study(tasks=("nli", "ner"))
     ledger = fill(tmp_path, asked, 60, lambda value, task: 0.6)
     made = render(build(asked, ledger), ledger)
     assert {"scores-nli-target", "scores-ner-target"} <= set(made.figures)
+    assert uncounted(made) == {}

@@ -1,5 +1,6 @@
 """What a translation report may say: planted shares are found, and nothing is said where the oracle gained nothing."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from drawn import ENV
 from netgain.ledger.items import Item
 from netgain.ledger.store import Ledger
 from netgain.report.frame import Frame
-from netgain.report.html.page import render
+from netgain.report.html.page import Rendered, render
 from netgain.report.markdown import markdown
 from netgain.report.study import build
 from netgain.report.translation import POOLED, Translated, read_translation
@@ -112,13 +113,15 @@ def test_a_method_better_than_the_mean_says_so_and_another_says_what_it_could_ha
     assert {each.how for each in found.pools} == {"global_ridge from d"}
 
 
-def test_the_three_forms_say_the_same(filled: Ledger) -> None:
+def test_the_three_forms_say_the_same(filled: Ledger, uncounted: Callable[[Rendered], dict[str, str]]) -> None:
     report = build(study(), filled)
     text = markdown(report)
     for words in ("## Translated adapters", "undefined, the denominator may be zero", "Experiment 3"):
         assert words in text
     assert report.to_json()["translation"]["gates"][0]["open"]
-    html = render(report, filled).html
+    page = render(report, filled)
+    html = page.html
+    assert uncounted(page) == {}
     for words in (
         "Translated adapters",
         "undefined, the denominator may be zero",

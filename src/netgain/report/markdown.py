@@ -1,6 +1,7 @@
 """A report as Markdown for a repository: answers, completeness, contrasts, scores, cost, how to reproduce."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from netgain.report.denoised_words import blocks as denoised_blocks
@@ -26,11 +27,12 @@ CONTRAST_COLUMNS = (
 )  # fmt: skip
 
 
-def markdown(report: "Report") -> str:
-    """The whole report as one Markdown document."""
+def markdown(report: "Report", an_hour: float | None = None) -> str:
+    """The whole report as one Markdown document, with money where an hour of the machine has a price."""
     sections = (
-        *(_head, _completeness, _contrasts, _forgetting, _translation, _sweep, _diversity, _denoised),
-        *(_findings, _scores, _cost, _provenance),
+        *(_head, _completeness, _contrasts, _forgetting, _translation, _sweep),
+        *(partial(_diversity, an_hour=an_hour), _denoised, _findings, _scores, partial(_cost, an_hour=an_hour)),
+        _provenance,
     )
     return "\n".join(line for section in sections for line in (*section(report), "")).rstrip() + "\n"
 
@@ -93,10 +95,10 @@ def _forgetting(report: "Report") -> Iterator[str]:
         yield from _blocks("Kept and forgotten", [*answers(report), *evidence(report)])
 
 
-def _diversity(report: "Report") -> Iterator[str]:
+def _diversity(report: "Report", an_hour: float | None) -> Iterator[str]:
     if report.diversity is not None:
-        found = report.diversity
-        yield from _blocks("Diversity at equal quality", [*diversity_blocks(found), *diversity_details(found)])
+        found = [*diversity_blocks(report.diversity, an_hour), *diversity_details(report.diversity)]
+        yield from _blocks("Diversity at equal quality", found)
 
 
 def _denoised(report: "Report") -> Iterator[str]:
@@ -136,10 +138,12 @@ def _scores(report: "Report") -> Iterator[str]:
     yield from table(SCORE_COLUMNS, rows)
 
 
-def _cost(report: "Report") -> Iterator[str]:
+def _cost(report: "Report", an_hour: float | None) -> Iterator[str]:
     yield from ("## What it cost", "")
     cost = report.cost
     spent = f", energy {energy(cost['joules'])}" if cost.get("joules") else ""
+    if an_hour is not None:
+        spent += f", price {(cost['train_seconds'] + cost['measure_seconds']) / 3600 * an_hour:,.4f}"
     yield (
         f"Training {seconds(cost['train_seconds'])}, measuring {seconds(cost['measure_seconds'])}, "
         f"{cost['tokens']:,.0f} tokens learned from{spent}; {report.provenance['processor']}, "

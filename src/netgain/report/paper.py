@@ -22,7 +22,7 @@ SPECIAL = {
 
 def write_all(report: Report, ledger: Ledger, folder: Path, figures: Path | None, price: float | None) -> Path:
     """Every form of the report into one folder; the path of the HTML file, for people."""
-    report.write(folder)
+    report.write(folder, price)
     made = render(report, ledger, None if price is None else Price(price))
     write_bytes(folder / "report.html", made.html.encode())
     write_tables(report, folder / "tables.tex")

@@ -148,12 +148,12 @@ class Report:
             "provenance": self.provenance,
         }
 
-    def write(self, folder: Path) -> Path:
-        """report.md and report.json; the path of the first."""
+    def write(self, folder: Path, an_hour: float | None = None) -> Path:
+        """report.md, with money where an hour of the machine has a price, and report.json; the path of the first."""
         from netgain.report.markdown import markdown
 
         write_json(folder / "report.json", _plain(self.to_json()))
-        write_bytes(folder / "report.md", markdown(self).encode())
+        write_bytes(folder / "report.md", markdown(self, an_hour).encode())
         return folder / "report.md"
 
 

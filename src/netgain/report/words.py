@@ -1,5 +1,6 @@
 """The words of reports: intervals, shares, durations, verdicts."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from netgain.stats.result import Estimate, say, say_range
@@ -14,6 +15,12 @@ BAD = ("loss", "forgotten")
 def interval(found: Estimate) -> tuple[str, str]:
     """(number, interval) as text."""
     return say(found.estimate, found.scale), say_range(found.low, found.high, found.scale)
+
+
+def span(counts: Iterable[int]) -> str:
+    """`60`, or `20 to 60`."""
+    found = sorted(set(counts))
+    return str(found[0]) if len(found) == 1 else f"{found[0]} to {found[-1]}"
 
 
 def percent(share: float | None) -> str | None:

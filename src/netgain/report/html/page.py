@@ -30,8 +30,8 @@ FORMAT = 1
 TONES = {"green": "good", "red": "bad", "yellow": "open"}
 
 Draw = Callable[[float], Markup]
-COUNTED = re.compile(r"\d (?:seeds?|runs?)\b")
-"""A caption that says how many seeds or runs it is about."""
+COUNTED = re.compile(r"\d seeds?\b|One run an arm")
+"""A caption that says how many seeds it is about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,7 @@ class Page:
     price: Price | None = None
     bases: dict[str, Basis] = field(default_factory=dict)
     figures: dict[str, Draw] = field(default_factory=dict)
+    captions: dict[str, str] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)
     """What scripts of the page read, by name; verified like every number."""
 
@@ -105,7 +106,8 @@ class Page:
         wide = element("div", draw(WIDE), class_="wide")
         narrow = element("div", draw(NARROW), class_="narrow")
         identity = self.bind(f"figure/{name}", basis)
-        seeds = None if COUNTED.search(_words(caption)) else f" {self.seeds}"
+        seeds = "" if COUNTED.search(_words(caption)) else f" {self.seeds}"
+        self.captions[name] = _words(caption) + seeds
         return element(
             "figure", wide, narrow, element("figcaption", caption, seeds), data_bound=identity, id=f"fig-{name}"
         )
@@ -179,10 +181,11 @@ def sections() -> list[Section]:
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """The finished page, and the figures on it."""
+    """The finished page, and the figures on it with the words beneath them."""
 
     html: str
     figures: dict[str, Draw]
+    captions: dict[str, str]
 
 
 def render(report: Report, ledger: Ledger, price: Price | None = None) -> Rendered:
@@ -202,7 +205,7 @@ def render(report: Report, ledger: Ledger, price: Price | None = None) -> Render
     if price is not None:
         meta["price"] = tree(price)
     blobs = {"report": meta, "basis": {k: _short(b) for k, b in page.bases.items()}, **page.data}
-    return Rendered(_document(report, links, body, blobs), page.figures)
+    return Rendered(_document(report, links, body, blobs), page.figures, page.captions)
 
 
 @cache

@@ -10,6 +10,7 @@ from netgain.report.html.basis import counted, of_estimate
 from netgain.report.html.charts import Grid, Panel, Series, lines
 from netgain.report.html.page import Page
 from netgain.report.study import Score
+from netgain.report.words import span
 from netgain.spec.study import Arm, expand
 
 PLACE = 450
@@ -55,10 +56,9 @@ def _figure(page: Page, axis: str, values: Mapping[str, float], arms: Sequence[A
         short + (" (evenly spaced)" if even else ""), "score at the final checkpoint", panels, labels=labels, alone=True
     )
     shown = [s for s in scores.values() if any(s.arm == arm.name and arm.coords[axis] in values for arm in arms)]
-    seeds, ns = sorted({s.seeds for s in shown}), sorted({s.estimate.n for s in shown})
     words = (
         f"Scores along {short} with the 95 % interval of each point alone (no correction for looking at all); "
-        f"n = {ns[0]} to {ns[-1]} items, {seeds[0]} to {seeds[-1]} seeds."
+        f"n = {span(s.estimate.n for s in shown)} items, {span(s.seeds for s in shown)} seeds."
     )
     basis = counted(f"curves along {short}", f"{len(shown)} scores", "the rows of each score; point at one")
     name = f"axis-{re.sub('[^a-z0-9]+', '-', short.lower())}"

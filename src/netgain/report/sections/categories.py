@@ -27,8 +27,9 @@ def section(page: Page) -> Iterator[Markup]:
     for i, (each, rows) in enumerate(drawn[:CONTRASTS]):
         about = f"{each.arm} against {page.short(each)}, {each.task}/{each.metric}"
         words = (
-            f"{about}, by the item's right answer: 95 % intervals of {len(rows)} differences, each alone. Not declared "
-            "beforehand and not corrected for looking at all of them, so no verdicts."
+            f"{about}, by the item's right answer: 95 % intervals of {len(rows)} differences, each alone; n = "
+            f"{each.verdict.n} items, {each.verdict.tuned_seeds} seeds. Not declared beforehand and not corrected for "
+            "looking at all of them, so no verdicts."
         )
         basis = counted(about, words, page.rows((each.arm, each.versus), each.task, each.metric, each.checkpoint))
         caption = page.number(f"figure/categories-{i}/caption", words, basis)

@@ -9,7 +9,7 @@ from netgain.report.html.charts import ForestRow, Range, forest
 from netgain.report.html.markup import element
 from netgain.report.html.page import Page, key_of
 from netgain.report.study import Judged
-from netgain.report.words import interval, word_of
+from netgain.report.words import interval, span, word_of
 
 PLACE = 300
 TITLE = "Declared contrasts"
@@ -67,12 +67,8 @@ def _caption(page: Page) -> Markup:
     seeds = sorted({each.verdict.tuned_seeds for each in judged})
     levels = "95 % intervals for gained, 90 % (one-sided 5 %) for forgotten; the dashed line is the declared margin"
     words = (
-        f"Declared contrasts, {levels}. n = {_span(ns)} items, {_span(seeds)} seeds. "
+        f"Declared contrasts, {levels}. n = {span(ns)} items, {span(seeds)} seeds. "
         f"Family of {judged[0].family}; each interval is of one contrast."
     )
     basis = counted("contrasts in the figure", f"{len(judged)} contrasts", "the rows of each contrast")
     return page.number("figure/forest/caption", words, basis)
-
-
-def _span(values: list[int]) -> str:
-    return str(values[0]) if len(values) == 1 else f"{values[0]} to {values[-1]}"

@@ -26,8 +26,8 @@ def section(page: Page) -> Iterator[Markup]:
     shown = "" if len(runs) <= PANELS else f" The first {PANELS} of {len(runs)} arms."
     basis = counted("learning curves", f"{seeds} runs", "metrics.jsonl of each finished run of the arm")
     words = (
-        f"Training loss (thin) and dev loss (dots) of {seeds} runs, one line a seed. Diamonds: the best checkpoint by "
-        f"dev loss; squares: the final one.{shown}"
+        f"Training loss (thin) and dev loss (dots), n = {seeds} runs, one line a seed. Diamonds: the best checkpoint "
+        f"by dev loss; squares: the final one.{shown}"
     )
     yield page.figure("curves", page.number("figure/curves/caption", words, basis), partial(lines, grid), basis)
 

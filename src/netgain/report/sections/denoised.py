@@ -11,6 +11,7 @@ from netgain.report.html.basis import Basis, counted, of_estimate
 from netgain.report.html.charts import Range
 from netgain.report.html.page import Page
 from netgain.report.html.scatter import Point, Scatter, scatter
+from netgain.report.words import span
 from netgain.stats.result import Estimate
 
 PLACE = 700
@@ -77,7 +78,8 @@ def _scatter(
     line = sorted((at(each), each.macro.estimate) for each in shown if best is not None and each.arm in best)
     chart = Scatter(title, "macro accuracy, %", points, line, ("commonest label", found.majority), log)
     words = (
-        f"Macro accuracy over {len(found.groups)} tasks against {title}, with 95 % intervals. Up and left is better; "
+        f"Macro accuracy over {len(found.groups)} tasks against {title}, with 95 % intervals over n = "
+        f"{span(each.macro.n for each in shown)} items. Up and left is better; "
         "circles are joint methods, squares see no input, triangles are composed, diamonds learned one task alone."
     )
     basis = counted(f"{title} against accuracy", f"{len(points)} arms", "the final items of each arm; point at one")

@@ -10,6 +10,7 @@ from netgain.report.diversity_words import Block, blocks, details
 from netgain.report.html.basis import Basis, counted, of_estimate
 from netgain.report.html.charts import Grid, Panel, Series, lines
 from netgain.report.html.page import Page
+from netgain.report.words import span
 
 PLACE = 420
 TITLE = "Diversity at equal quality"
@@ -95,7 +96,7 @@ def _tries(page: Page, found: Diversity) -> Markup:
         ]
         panels.append(Panel(f"{name}: {arm}", series))
     grid = Grid("k tries", "pass@k, %", panels, percent=True)
-    n = found.tries[0].curve[0].n
+    n = span(t.curve[0].n for t in found.tries)
     words = f"Unbiased pass@k with 95 % bands over n = {n} problems; each problem's value is its mean over seeds."
     basis = counted("pass@k curves", f"{len(found.tries)} curves", "the samples of every problem")
     return page.figure("tries", page.number("figure/tries/caption", words, basis), partial(lines, grid), basis)

@@ -10,6 +10,7 @@ from netgain.report.forgetting_words import Block, answers, evidence
 from netgain.report.html.basis import Basis, counted, of_estimate
 from netgain.report.html.charts import Grid, Panel, Series, lines
 from netgain.report.html.page import Page
+from netgain.report.words import span
 
 PLACE = 410
 TITLE = "Kept and forgotten"
@@ -64,10 +65,10 @@ def _shares(page: Page, turned: Sequence[Turned]) -> Markup:
         what = "gained" if margin is None else "kept"
         panels.append(Panel(f"{what}: {task}/{metric}{', points' if percent else ''}", series, percent=percent))
     grid = Grid("share of the adapter", "difference from the base, + is better", panels[:PANELS], zero=True, alone=True)
-    n = sorted({each.answer.n for each in turned})
     words = (
-        f"The final adapter turned down, with 95 % intervals over n = {n[0]} to {n[-1]} items; at 0 it is the base. "
-        "Not declared beforehand, and not corrected for looking at every share."
+        "The final adapter turned down, with 95 % intervals over n = "
+        f"{span(each.answer.n for each in turned)} items; at 0 it is the base. Not declared beforehand, and not "
+        "corrected for looking at every share."
     )
     basis = counted("shares of the adapter", f"{len(turned)} differences", "checkpoints final and final@share")
     return page.figure("shares", page.number("figure/shares/caption", words, basis), partial(lines, grid), basis)
@@ -101,7 +102,10 @@ def _drift(page: Page, found: Forgetting) -> Markup:
     panel = Panel("KL(base || tuned) on dev rows, nats a token", [_line(i, each) for i, each in enumerate(found.drift)])
     grid = Grid("optimiser step", "drift from the base", [panel], zero=True)
     basis = counted("drift", f"{len(found.drift)} arms", "kl_base of the dev rows in metrics.jsonl")
-    words = "Drift from the base over the steps: means over seeds, bands from the smallest to the largest seed."
+    words = (
+        "Drift from the base over the steps: means over seeds, bands from the smallest to the largest seed; n = "
+        f"{_runs(page, found.drift)} runs."
+    )
     return page.figure("drift", page.number("figure/drift/caption", words, basis), partial(lines, grid), basis)
 
 
@@ -115,9 +119,17 @@ def _weights(page: Page, executed: Sequence[Line]) -> Iterator[Markup]:
     ]
     grid = Grid("optimiser step", "weight as executed", panels, zero=True, alone=True)
     basis = counted("weights as executed", f"{len(executed)} lines", "terms.NAME.weight in metrics.jsonl")
-    words = "The weight of each term as it was used at each step: means over seeds, bands over seeds."
+    words = (
+        "The weight of each term as it was used at each step: means over seeds, bands over seeds; n = "
+        f"{_runs(page, executed)} runs."
+    )
     caption = page.number("figure/weights/caption", words, basis)
     yield page.figure("weights", caption, partial(lines, grid), basis)
+
+
+def _runs(page: Page, drawn: Sequence[Line]) -> int:
+    """The finished runs behind lines."""
+    return sum(len(page.frame.members[arm]) for arm in {each.arm for each in drawn})
 
 
 def _line(shade: int, line: Line) -> Series:

@@ -18,11 +18,15 @@ TITLE = "Who moved the weights"
 def section(page: Page) -> Iterator[Markup]:
     panels = [Panel(arm, list(_series(found))) for arm, found in page.metrics.items()]
     panels = [panel for panel in panels if panel.series][:PANELS]
+    runs = sum(len(page.metrics[panel.title]) for panel in panels)
     if not panels:
         return
     grid = Grid("optimiser step", "share of the gradient's norm, %", panels, percent=True, zero=True)
     basis = counted("gradient shares", f"{len(panels)} arms", "probes in metrics.jsonl: terms.NAME.grad_share")
-    words = "Share of each term in the norm of the gradient on what is trained, at probed steps; means over seeds."
+    words = (
+        "Share of each term in the norm of the gradient on what is trained, at probed steps; means over seeds, n = "
+        f"{runs} runs."
+    )
     yield page.figure("gradients", page.number("figure/gradients/caption", words, basis), partial(lines, grid), basis)
 
 

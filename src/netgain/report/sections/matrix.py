@@ -1,7 +1,7 @@
 """Arms by measures: every declared difference at once, when there are enough of them to want a map."""
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import partial
 
 from markupsafe import Markup
@@ -10,6 +10,7 @@ from netgain.report.html.basis import counted, direction, of_judged
 from netgain.report.html.charts import Cell, heat
 from netgain.report.html.page import Page, key_of
 from netgain.report.study import Judged
+from netgain.report.words import span
 from netgain.stats.result import say, say_range
 
 PLACE = 420
@@ -31,18 +32,12 @@ def section(page: Page) -> Iterator[Markup]:
     cells = [_cell(page, each, largest[_column(each)]) for each in shown]
     words = (
         f"{len(shown)} declared differences, signed so that + and blue are better; the strongest colour of a column is "
-        f"its largest difference. n = {_span(each.verdict.n for each in shown)} items, "
-        f"{_span(each.verdict.tuned_seeds for each in shown)} seeds. Point at a cell for its interval; the "
+        f"its largest difference. n = {span(each.verdict.n for each in shown)} items, "
+        f"{span(each.verdict.tuned_seeds for each in shown)} seeds. Point at a cell for its interval; the "
         "verdicts stand above."
     )
     basis = counted("heat map", f"{len(shown)} contrasts", "the rows of each contrast; point at one")
     yield page.figure("matrix", page.number("figure/matrix/caption", words, basis), partial(heat, cells), basis)
-
-
-def _span(counts: Iterable[int]) -> str:
-    """`60`, or `20 to 60`."""
-    found = sorted(set(counts))
-    return str(found[0]) if len(found) == 1 else f"{found[0]} to {found[-1]}"
 
 
 def _column(each: Judged) -> tuple[str, str]:

@@ -12,6 +12,7 @@ from netgain.report.html.charts import Grid, Panel, Series, lines
 from netgain.report.html.page import Page
 from netgain.report.sweep import Curve, Point
 from netgain.report.sweep_words import tables
+from netgain.report.words import span
 from netgain.stats.result import Estimate
 
 PLACE = 440
@@ -35,17 +36,13 @@ def section(page: Page) -> Iterator[Markup]:
     words = (
         f"Gain of each level over {longest.reference}, with the 95 % band that holds for all levels at once. "
         f"Shaded: the levels that no other is surely better than. Diamond: the level that the dev rows chose. "
-        f"n = {_span(ns)} items, {_span(seeds)} seeds."
+        f"n = {span(ns)} items, {span(seeds)} seeds."
     )
     basis = counted("curves of the sweep", f"{len(shown)} curves", "the rows of each level; point at one")
     caption = page.number("figure/sweep/caption", words, basis)
     yield page.figure("sweep", caption, partial(lines, grid), basis)
     for i, (title, (columns, rows), sentences) in enumerate(tables(sweep)):
         yield _block(page, i, title, columns, rows, sentences)
-
-
-def _span(values: Sequence[int]) -> str:
-    return str(values[0]) if len(values) == 1 else f"{values[0]} to {values[-1]}"
 
 
 def _panel(page: Page, curve: Curve, names: Sequence[str]) -> Panel:

@@ -10,6 +10,7 @@ from netgain.report.html.charts import Cell, Grid, Panel, Series, heat, lines
 from netgain.report.html.page import Page
 from netgain.report.translation import Translated
 from netgain.report.translation_words import blocks
+from netgain.report.words import span
 
 PLACE = 430
 TITLE = "Translated adapters"
@@ -50,10 +51,14 @@ def _scaling(page: Page, found: Translated) -> Markup:
         band = [(float(value), float(ratio.low or 0.0), float(ratio.high or 0.0)) for value, ratio in known]
         if points:
             panels.append(Panel(f"{each.how} by {each.what}", [Series("gap recovered", points, dots=True, band=band)]))
-    words = "Share of the oracles' gap that is recovered over all problems that count, with 95 % bands (Fieller)."
     basis = counted("scaling of translation", f"{len(panels)} curves", ROWS)
     if not panels:
         return page.paragraph("No share of the gap is defined at any number of anchors.")
+    n = span(ratio.n for each in found.varied for _, ratio in each.points)
+    words = (
+        "Share of the oracles' gap that is recovered over all problems that count, with 95 % bands (Fieller); n = "
+        f"{n} items."
+    )
     grid = Grid("anchors, or k", "gap recovered", panels, zero=True)
     caption = page.number("figure/translation/caption", words, basis)
     return page.figure("translation", caption, partial(lines, grid), basis)
@@ -73,7 +78,11 @@ def _transfer(page: Page, found: Translated) -> Markup:
         cells.append(
             Cell(identity, each.problem, pool, share, f"{100 * ratio.estimate:.0f} %", f"interval {each.words()}")
         )
-    words = "Gap recovered from the anchors of one domain alone; where the gap may be zero there is no cell."
+    n = span(each.recovered.n for each in found.pools if each.recovered is not None)
+    words = (
+        "Gap recovered from the anchors of one domain alone; where the gap may be zero there is no cell. n = "
+        f"{n} items of each problem."
+    )
     basis = counted("transfer between domains", f"{len(cells)} cells", ROWS)
     caption = page.number("figure/transfer/caption", words, basis)
     return page.figure("transfer", caption, partial(heat, cells), basis)
