@@ -1,4 +1,4 @@
-"""A model of bfloat16 learns every objective: its states are widened for the sums, and its head's products stay narrow."""
+"""A bfloat16 model learns every objective: states are widened for the sums, and the head's products stay narrow."""
 
 import pytest
 import torch
