@@ -26,6 +26,10 @@ HUB = {
         for i in range(5)
     ],
     "cais/mmlu": [{"question": f"Where {i}?", "choices": ["a", "b", "c", "d"], "answer": 2} for i in range(5)],
+    "google/IFEval": [
+        {"key": i, "prompt": f"Say {i}.", "instruction_id_list": ["punctuation:no_comma"], "kwargs": [{"letter": None}]}
+        for i in range(5)
+    ],
     "text/pile_text.jsonl": [{"text": f"A general text about {i}."} for i in range(5)],
 }  # fmt: skip
 
@@ -52,6 +56,23 @@ def local(tree: Any, places: dict[str, str]) -> Any:
     if isinstance(tree, list):
         return [local(value, places) for value in tree]
     return places.get(tree, tree) if isinstance(tree, str) else tree
+
+
+def test_small_reads_public_files_where_they_are_and_embedded_rows_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NETGAIN_DATA", str(tmp_path))
+    bare = load(FILE, "small")
+    assert bare.key == "anchored_sft-small"
+    assert {source.kind for source in bare.base.data.sources.values()} == {"embedded"}
+    assert {task.model_dump()["source"]["kind"] for task in bare.base.tasks.values()} == {"embedded"}
+    file = tmp_path / "llamafactory" / "alpaca_en_demo.json"
+    file.parent.mkdir()
+    file.touch()
+    real = load(FILE, "small")
+    assert real.key == "anchored_sft-small-real"
+    assert {source.kind for source in real.base.data.sources.values()} == {"jsonl"}
+    assert {"english", "science", "geography", "mt_bench"} <= set(real.base.tasks)
 
 
 @pytest.mark.slow
