@@ -39,7 +39,7 @@ def verify(lm: LM) -> None:
     mask[1, -2:] = 0
     ours = lm.head.logits(lm.hidden(ids, mask)).float()[mask.bool()]
     keywords = {"use_cache": False} if lm.causal else {}
-    theirs = lm.net(input_ids=ids, attention_mask=mask, **keywords).logits.float()[mask.bool()]
+    theirs = lm.net(input_ids=ids, attention_mask=lm.seen(ids, mask), **keywords).logits.float()[mask.bool()]
     tolerance = 1e-5 if lm.dtype == torch.float32 else 2e-2
     if ours.shape != theirs.shape or not torch.allclose(ours, theirs, rtol=tolerance, atol=tolerance):
         raise UserError(

@@ -52,7 +52,7 @@ class Head:
 @dataclass(frozen=True)
 class Frame:
     """Where the body of a network is, what happens between it and the head (`transform`), and between the head's
-    product and the logits."""
+    product and the logits. With `both_ways` a body made to look back is told to look at every real token."""
 
     body: nn.Module
     scale: float | None = None
@@ -60,6 +60,7 @@ class Frame:
     takes_positions: bool = True
     transform: Callable[[Tensor], Tensor] | None = None
     causal: bool = True
+    both_ways: bool = False
 
 
 class LM:
@@ -154,13 +155,19 @@ class LM:
         """(B, T) new tokens behind a cache of S -> (B, T, H); `attention_mask` (B, S + T); the cache grows by T."""
         return self._run(ids, attention_mask, position_ids, cache)
 
+    def seen(self, ids: Tensor, mask: Tensor | None) -> Tensor | None:
+        """The mask that the body takes for (B, T) real tokens: itself, or (B, 1, T, T) where all see all of them."""
+        if self._frame.both_ways and (mask is None or mask.dim() == 2):
+            real = torch.ones_like(ids, dtype=torch.bool) if mask is None else mask.bool()
+            return real[:, None, None, :].expand(-1, 1, ids.shape[1], -1)
+        return mask.long() if mask is not None and mask.dim() == 2 else mask
+
     def _run(self, ids: Tensor, mask: Tensor | None, positions: Tensor | None, cache: Cache | None) -> Tensor:
         keywords: dict[str, Any] = (
             {"position_ids": positions} if positions is not None and self._frame.takes_positions else {}
         )
-        if mask is not None and mask.dim() == 2:
-            mask = mask.long()
-        if self.causal:
+        mask = self.seen(ids, mask)
+        if self.causal or self._frame.both_ways:
             keywords |= {"past_key_values": cache, "use_cache": cache is not None}
         states: Tensor = self.body(input_ids=ids, attention_mask=mask, **keywords).last_hidden_state
         return states if self._frame.transform is None else self._frame.transform(states)

@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from transformers.utils import logging as transformers_logging
 
 from netgain.errors import UserError
 from netgain.models import causal, embedded, masked, tiny
-from netgain.models.lm import LM
+from netgain.models.lm import LM, Frame
 from netgain.spec.denoise import Denoise
 from netgain.spec.run import ModelSpec
 
@@ -81,6 +82,8 @@ def tokenizer(spec: ModelSpec) -> PreTrainedTokenizerBase:
 def _set_template(tok: PreTrainedTokenizerBase, spec: ModelSpec, architectures: list[str] | None) -> None:
     if spec.chat_template is not None:
         tok.chat_template = _template(spec.chat_template)
+    if spec.denoise is not None and spec.denoise.mask is not None:
+        masked.name_mask(tok, spec.denoise.mask, spec.id)
     if masked.is_masked(architectures):
         masked.prepare(tok, spec.id)
 
@@ -106,7 +109,7 @@ def wrap(net: PreTrainedModel, tok: PreTrainedTokenizerBase, name: str, denoise:
         tok,
         name,
         device=net.device,
-        frame=(masked if masked.is_masked(net.config.architectures) else causal).frame(net, name),
+        frame=_frame(net, name, denoise),
         eos_ids=eos,
         pad_id=tok.pad_token_id if isinstance(tok.pad_token_id, int) else (*eos, 0)[0],
         max_positions=getattr(text, "max_position_embeddings", None),
@@ -114,6 +117,15 @@ def wrap(net: PreTrainedModel, tok: PreTrainedTokenizerBase, name: str, denoise:
     )
     causal.verify(lm)
     return lm
+
+
+def _frame(net: PreTrainedModel, name: str, denoise: Denoise | None) -> Frame:
+    """A model's class decides whether it fills in, unless its spec names the token that hides."""
+    if masked.is_masked(net.config.architectures):
+        return masked.frame(net, name)
+    found = causal.frame(net, name)
+    told = denoise is not None and denoise.mask is not None
+    return replace(found, causal=False, both_ways=True) if told else found
 
 
 def _eos_ids(net: PreTrainedModel, tok: PreTrainedTokenizerBase) -> tuple[int, ...]:

@@ -62,3 +62,11 @@ def prepare(tok: PreTrainedTokenizerBase, name: str) -> None:
             f"{{{{ {first!r} }}}}{{% for message in messages %}}{{{{ message['content'] }}}}"
             f"{{{{ {str(tok.eos_token)!r} }}}}{{% endfor %}}"
         )
+
+
+def name_mask(tok: PreTrainedTokenizerBase, mask: str | int, name: str) -> None:
+    """Tell a tokenizer which of its tokens, given by text or number, hides another."""
+    token = tok.convert_ids_to_tokens(mask) if isinstance(mask, int) else mask
+    if token not in tok.get_vocab():
+        raise UserError(f"{name}: model.denoise.mask: its tokenizer has no token {mask!r}.")
+    tok.mask_token = token

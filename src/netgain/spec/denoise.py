@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import PositiveInt
+from pydantic import NonNegativeInt, PositiveInt
 
 from netgain.spec.plugin import Frozen
 
@@ -14,6 +14,8 @@ class Denoise(Frozen):
     cosine   alpha(t) = cos(pi t / 2): more of the time is spent at few masks
     An answer is written in `steps` rounds (as many as it has tokens, unless given) by the `sampler`: of the absorbing
     process, or the tokens that the model is surest of first; in blocks of `block` tokens from the left, if given.
+    `mask` is the token that hides another, by its text or its number, and makes a denoiser of a model whose class is
+    causal (LLaDA): it sees both ways and predicts each token at its own place. Others' tokenizers know their own.
     """
 
     length: PositiveInt = 8
@@ -21,3 +23,4 @@ class Denoise(Frozen):
     sampler: Literal["confidence", "absorbing"] = "confidence"
     steps: PositiveInt | None = None
     block: PositiveInt | None = None
+    mask: str | NonNegativeInt | None = None
