@@ -161,3 +161,19 @@ def test_answers_end_at_the_last_position(family: Callable[..., LM]) -> None:
 def test_sampling_without_a_generator_is_refused(family: Callable[..., LM]) -> None:
     with pytest.raises(ValueError, match="generator"):
         generate(family("llama"), [[5, 6]], max_new_tokens=2, temperature=1.0)
+
+
+def test_an_answer_ends_as_soon_as_a_word_is_said(lm: LM) -> None:
+    prompts = prompts_of(lm, (3, 17, 9))
+    whole = generate(lm, prompts, max_new_tokens=24, stop_ids=[-1])
+    text = whole[1].text
+    word = text[len(text) // 2 :][:2]
+    found = generate(lm, prompts, max_new_tokens=24, stop_ids=[-1], until=["", word])
+    for full, cut in zip(whole, found, strict=True):
+        assert full.ids[: len(cut.ids)] == cut.ids
+        assert cut.truncated == (word not in full.text)
+        before = lm.tok.decode(cut.ids[:-1], skip_special_tokens=True)
+        assert word not in before, "it ends with the token that completes the word"
+        assert (word in cut.text) == (word in full.text)
+        assert cut.tokens == len(cut.ids)
+    assert found[1].tokens < 24

@@ -8,8 +8,9 @@ import torch
 import torch.nn.functional as F
 
 from netgain.models import score
+from netgain.models.generate import generate
 from netgain.models.lm import LM
-from netgain.models.score import label_logprobs, log_probs, takes_tree, token_nll
+from netgain.models.score import label_choices, label_logprobs, log_probs, takes_tree, token_nll
 
 
 def questions(lm: LM, seed: int = 0) -> tuple[list[list[int]], list[list[list[int]]]]:
@@ -150,3 +151,17 @@ def test_windows_score_every_token_once_with_their_context(family: Callable[...,
 def test_an_empty_label_is_refused(family: Callable[..., LM]) -> None:
     with pytest.raises(ValueError, match="at least one token"):
         label_logprobs(family("llama"), [[5]], [[[6], []]], batch=1)
+
+
+@pytest.mark.parametrize("tree", [True, False])
+def test_a_label_is_greedy_where_greedy_decoding_writes_it(lm: LM, tree: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(score, "takes_tree", lambda *_: tree)
+    prompts, labels = questions(lm)
+    written = generate(lm, prompts, max_new_tokens=3, stop_ids=[-1])
+    for each, own in zip(labels, written, strict=True):
+        each.append(own.ids)
+        each.append([*own.ids[:-1], (own.ids[-1] + 1) % lm.vocab])
+    found = label_choices(lm, prompts, labels, batch=3)
+    close([[logprob for logprob, _ in each] for each in found], label_logprobs(lm, prompts, labels, batch=3))
+    for each in found:
+        assert [greedy for _, greedy in each[-2:]] == [True, False]

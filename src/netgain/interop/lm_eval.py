@@ -160,10 +160,15 @@ def document(tree: dict[str, Any], task: str, cluster: str | None, columns: Colu
             columns.left_out.add(name)
             continue
         metric, value, reason, weight = scored
-        metric = metric if filtered == "none" else f"{filtered}:{metric}"
+        metric = under(metric, filtered)
         prediction = shared["prediction"] if not name.endswith(("_norm", "_bytes")) else None
         row = {"metric": metric, "value": value, "reason": reason, "weight": weight, "prediction": prediction}
         columns.add(shared | row)
+
+
+def under(metric: str, filtered: str) -> str:
+    """What a metric is called under a filter."""
+    return metric if filtered == "none" else f"{filtered}:{metric}"
 
 
 def score(name: str, raw: Any) -> tuple[str, float | None, str | None, float] | None:

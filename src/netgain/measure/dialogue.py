@@ -3,7 +3,6 @@
 Greedy or sampled by the request's own random numbers, so that neither the batch nor the other rows change an answer.
 """
 
-import gc
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +13,7 @@ from netgain.data.chat import Template
 from netgain.data.source import Example, Turn
 from netgain.judges._base import Bench, Case, Rating, judges_of
 from netgain.ledger.items import Item
-from netgain.measure.batches import in_batches
+from netgain.measure.batches import free_memory, in_batches
 from netgain.models.generate import Generation, generate
 from netgain.models.lm import LM
 from netgain.tasks._base import Converse, Task
@@ -116,7 +115,7 @@ def _answer(lm: LM, template: Template, batch: int, talks: Sequence[Talk], turn:
             )
 
         lengths = [len(prompts[id(talk)]) + budget for talk in group]
-        found = in_batches(lengths, batch, run, release=_release, progress=lambda done: None)
+        found = in_batches(lengths, batch, run, release=free_memory, progress=lambda done: None)
         for talk, answer in zip(group, found, strict=True):
             talk.retried |= answer.retried
             if answer.value is None:
@@ -181,9 +180,3 @@ def _row(name: str, checkpoint: str, talk: Talk, turn: int, metric: str, sample:
         tokens=None if said is None else said.tokens,
         retried=talk.retried,
     )
-
-
-def _release() -> None:
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()

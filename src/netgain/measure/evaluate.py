@@ -4,7 +4,6 @@ Requests of one task become batched generation, label scores or text losses; out
 what they are worth. Decoding is greedy, and nothing depends on the batch size but speed.
 """
 
-import gc
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -19,8 +18,8 @@ from netgain.data.source import Example
 from netgain.errors import UserError
 from netgain.judges._base import Bench
 from netgain.ledger.items import Item
-from netgain.measure import dialogue
-from netgain.measure.batches import in_batches
+from netgain.measure import dialogue, harness
+from netgain.measure.batches import free_memory, in_batches
 from netgain.measure.places import branches
 from netgain.models import diffusion, unmask
 from netgain.models.generate import Owners, generate
@@ -34,6 +33,7 @@ from netgain.tasks._base import (
     Filled,
     Generate,
     Generated,
+    Harness,
     Likelihood,
     Nll,
     Outcome,
@@ -47,6 +47,7 @@ from netgain.tasks._base import (
     tasks_of,
 )
 from netgain.tasks._dialogue import Dialogue
+from netgain.tasks.lm_eval import LmEval
 
 Progress = Callable[[int, int], object]
 
@@ -174,23 +175,24 @@ def _evaluated(
 
     session = Session(lm, template, batch, on_rows, crew, arms)
     for each in asked:
-        if any(isinstance(request, Converse) for request in each.requests):
-            yield [_talked(session, each, arm, checkpoint, folder) for arm in arms]
+        if any(isinstance(request, Converse | Harness) for request in each.requests):
+            yield [_own_way(session, each, arm, checkpoint, folder) for arm in arms]
         else:
             yield [_items(each, checkpoint, measured) for measured in _measure(session, each)]
 
 
-def _talked(session: Session, asked: Asked, arm: int, checkpoint: str, folder: Path | None) -> list[Item]:
-    """The rows of a task whose questions build on the model's own answers: an arm at a time."""
-    lm, template = session.lm, session.template
-    talks = [request for request in asked.requests if isinstance(request, Converse)]
-    bench = Bench(folder, cache_folder() / "judges", str(lm.device))
+def _own_way(session: Session, asked: Asked, arm: int, checkpoint: str, folder: Path | None) -> list[Item]:
+    """The rows of a task whose questions build on the model's own answers, or that lm-eval asks: an arm at a time."""
+    lm, template, batch = session.lm, session.template, session.batch
     with nullcontext() if session.crew is None else session.crew.only(arm):
-        found = list(
-            dialogue.items(
-                lm, template, session.batch, bench, asked.name, asked.task, asked.examples, talks, checkpoint
+        if isinstance(asked.task, LmEval):
+            found = list(harness.items(lm, batch, asked.name, asked.task, asked.examples, folder, checkpoint))
+        else:
+            talks = [request for request in asked.requests if isinstance(request, Converse)]
+            bench = Bench(folder, cache_folder() / "judges", str(lm.device))
+            found = list(
+                dialogue.items(lm, template, batch, bench, asked.name, asked.task, asked.examples, talks, checkpoint)
             )
-        )
     session.on_rows(len(asked.examples))
     return found
 
@@ -398,19 +400,13 @@ def _run(
         [lengths[i] for i, _ in units],
         max(1, session.batch // samples) * len(arms),
         some,
-        release=_release,
+        release=free_memory,
         progress=session.on_rows,
     )
     measured = [[TOO_LONG] * len(lengths) for _ in arms]
     for (i, k), answer in zip(units, answers, strict=True):
         measured[k][i] = Measured(answer.value or (), None if answer.value is not None else "oom", answer.retried)
     return measured
-
-
-def _release() -> None:
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
 
 
 def _items(asked: Asked, checkpoint: str, measured: Sequence[Measured]) -> Iterator[Item]:

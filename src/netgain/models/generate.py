@@ -92,20 +92,39 @@ class _Row:
     uniform: np.ndarray | None
     ids: list[int] = field(default_factory=list)
     ended: bool = False
+    said: bool = False
 
     @property
     def finished(self) -> bool:
-        return self.ended or len(self.ids) == self.budget
+        return self.ended or self.said or len(self.ids) == self.budget
 
-    def take(self, token: int, stop: frozenset[int]) -> None:
+    def take(self, token: int, stop: "_Stop") -> None:
         self.ids.append(token)
-        self.ended = token in stop
+        self.ended = token in stop.ids
+        self.said = not self.ended and stop.said(self.ids)
 
     def number(self, step: int) -> float | None:
         """The number of a step; a finished row, which waits for its batch to shrink, draws nothing that counts."""
         if self.uniform is None:
             return None
         return float(self.uniform[step]) if step < self.budget else 0.0
+
+
+class _Stop:
+    """What ends an answer: one of these ids, or one of these words in its text."""
+
+    def __init__(self, lm: LM, ids: Sequence[int], words: Sequence[str]) -> None:
+        self.ids, self._lm, self._words = frozenset(ids), lm, tuple(filter(None, words))
+        self._reach = max((len(word.encode()) for word in self._words), default=0) + 4
+        """A token has at least one byte; the others are for what a tokenizer does at the beginning of a text."""
+
+    def said(self, ids: list[int]) -> bool:
+        """Whether the last token completes one of the words."""
+        if not self._words:
+            return False
+        text = self._lm.tok.decode(ids[-self._reach :], skip_special_tokens=True)
+        assert isinstance(text, str)
+        return any(word in text for word in self._words)
 
 
 @torch.no_grad()
@@ -115,6 +134,7 @@ def generate(
     *,
     max_new_tokens: int,
     stop_ids: Sequence[int] = (),
+    until: Sequence[str] = (),
     temperature: float = 0.0,
     top_k: int | None = None,
     top_p: float | None = None,
@@ -126,10 +146,11 @@ def generate(
 ) -> list[Generation]:
     """`samples` answers for each prompt, prompt by prompt; `batch` rows at a time (at least one prompt's samples).
 
-    An answer ends with one of `stop_ids` (with one of the model's own end tokens if none is given), or is truncated at
-    `max_new_tokens` or at the model's last position. `streams` numbers the prompts' random streams (default: their
-    places), for a caller who splits its prompts over several calls with generators of the same state. `owners` says
-    whose each prompt is, where arms share the network.
+    An answer ends with one of `stop_ids` (with one of the model's own end tokens if none is given), or as soon as its
+    text has one of the words `until`, which stay in it, or is truncated at `max_new_tokens` or at the model's last
+    position. `streams` numbers the prompts' random streams (default: their places), for a caller who splits its prompts
+    over several calls with generators of the same state. `owners` says whose each prompt is, where arms share the
+    network.
     """
     if temperature > 0 and generator is None:
         raise ValueError("sampling needs a generator")
@@ -137,7 +158,7 @@ def generate(
         return []
     key = int(torch.randint(2**62, (1,), generator=generator)) if temperature > 0 else None
     rows = _rows(lm, prompts, max_new_tokens, samples, streams or range(len(prompts)), key)
-    stop = frozenset(stop_ids or lm.eos_ids)
+    stop = _Stop(lm, stop_ids or lm.eos_ids, until)
     sampling = Sampling(temperature, top_k, top_p)
     order = sorted(range(len(prompts)), key=lambda i: -len(prompts[i]))
     width = max(1, batch // samples)
@@ -170,7 +191,7 @@ def _finished(lm: LM, row: _Row) -> Generation:
     ids = row.ids[:-1] if row.ended else row.ids
     text = lm.tok.decode(ids, skip_special_tokens=True)
     assert isinstance(text, str)
-    return Generation(ids, text, truncated=not row.ended, tokens=len(row.ids))
+    return Generation(ids, text, truncated=not (row.ended or row.said), tokens=len(row.ids))
 
 
 def _write(
@@ -179,7 +200,7 @@ def _write(
     rows: list[_Row],
     samples: int,
     sampling: Sampling,
-    stop: frozenset[int],
+    stop: _Stop,
     owners: Owners | None,
 ) -> None:
     """Fill rows (samples of each prompt, side by side) until all are finished."""

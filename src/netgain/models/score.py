@@ -10,7 +10,7 @@ and the labels behind its cache. Labels may also begin at places inside the text
 before its own place.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
@@ -24,6 +24,8 @@ CHUNK = 256
 """States whose logits exist at the same time: CHUNK x V numbers."""
 
 Labels = Sequence[list[int]]
+Reading = Callable[[Head, Tensor, Tensor, Tensor], Tensor]
+"""(head, hidden, source, targets) -> (N, K): what each token adds to the K sums of its label."""
 _takes_tree: "WeakKeyDictionary[torch.nn.Module, bool]" = WeakKeyDictionary()
 
 
@@ -32,13 +34,26 @@ def log_probs(head: Head, hidden: Tensor, source: Tensor, targets: Tensor, chunk
 
     `source` (N,) is ascending, so that the targets of a chunk lie side by side.
     """
-    found = torch.empty(len(targets), dtype=torch.float32, device=hidden.device)
+    return _read(head, hidden, source, targets, chunk, misses=False)[:, 0]
+
+
+def _read(
+    head: Head, hidden: Tensor, source: Tensor, targets: Tensor, chunk: int = CHUNK, misses: bool = True
+) -> Tensor:
+    """(N, 2): log p of each target, and 1 where another token is likelier; (N, 1) without `misses`."""
+    found = torch.empty(len(targets), 1 + misses, dtype=torch.float32, device=hidden.device)
     for start in range(0, len(hidden), chunk):
         first, last = torch.searchsorted(source, torch.tensor([start, start + chunk], device=source.device)).tolist()
         logits = head.logits(hidden[start : start + chunk]).float()
-        chosen = logits[source[first:last] - start, targets[first:last]]
-        found[first:last] = chosen - logits.logsumexp(-1)[source[first:last] - start]
+        at = source[first:last] - start
+        found[first:last, 0] = logits[at, targets[first:last]] - logits.logsumexp(-1)[at]
+        if misses:
+            found[first:last, 1] = (logits.argmax(-1)[at] != targets[first:last]).float()
     return found
+
+
+def _only_log_probs(head: Head, hidden: Tensor, source: Tensor, targets: Tensor) -> Tensor:
+    return log_probs(head, hidden, source, targets)[:, None]
 
 
 @torch.no_grad()
@@ -46,8 +61,21 @@ def label_logprobs(
     lm: LM, prompts: Sequence[list[int]], labels_ids: Sequence[Labels], batch: int, owners: Owners | None = None
 ) -> list[list[float]]:
     """For each prompt, sum_t log p(label_t | prompt, label_<t) of each of its labels; `batch` prompts a pass."""
-    places = [[len(prompt)] * len(labels) for prompt, labels in zip(prompts, labels_ids, strict=True)]
-    return placed_logprobs(lm, prompts, labels_ids, places, batch, owners)
+    return placed_logprobs(lm, prompts, labels_ids, _behind(prompts, labels_ids), batch, owners)
+
+
+@torch.no_grad()
+def label_choices(
+    lm: LM, prompts: Sequence[list[int]], labels_ids: Sequence[Labels], batch: int
+) -> list[list[tuple[float, bool]]]:
+    """`label_logprobs`, and whether each label is what greedy decoding would write."""
+    sums = _placed(lm, prompts, labels_ids, _behind(prompts, labels_ids), batch, None, _read)
+    return [[(logprob, misses == 0) for logprob, misses in each] for each in sums]
+
+
+def _behind(prompts: Sequence[list[int]], labels_ids: Sequence[Labels]) -> list[list[int]]:
+    """The places of labels that all stand behind their whole prompt."""
+    return [[len(prompt)] * len(labels) for prompt, labels in zip(prompts, labels_ids, strict=True)]
 
 
 @torch.no_grad()
@@ -63,19 +91,33 @@ def placed_logprobs(
 
     A place is how many tokens of the text stand before the label, at least one.
     """
+    sums = _placed(lm, texts, labels_ids, places, batch, owners, _only_log_probs)
+    return [[logprob for (logprob,) in each] for each in sums]
+
+
+def _placed(
+    lm: LM,
+    texts: Sequence[list[int]],
+    labels_ids: Sequence[Labels],
+    places: Sequence[Sequence[int]],
+    batch: int,
+    owners: Owners | None,
+    read: Reading,
+) -> list[list[list[float]]]:
+    """For each label of each text the K sums of what is read at its tokens."""
     if any(not 0 < place <= len(text) for text, each in zip(texts, places, strict=True) for place in each):
         raise ValueError("a label stands behind at least one token of its text")
     if any(not label for labels in labels_ids for label in labels):
         raise ValueError("a label has at least one token")
     order = sorted(range(len(texts)), key=lambda i: -_tree_length(texts[i], labels_ids[i]))
-    found: dict[int, list[float]] = {}
+    found: dict[int, list[list[float]]] = {}
     for start in range(0, len(order), batch):
         rows = together(order[start : start + batch], owners)
         asked, labels, at = [texts[i] for i in rows], [labels_ids[i] for i in rows], [places[i] for i in rows]
         own = None if owners is None else owners.take(rows)
         width = max(_tree_length(text, each) for text, each in zip(asked, labels, strict=True))
         score = _tree if takes_tree(lm, own) and width <= _window(lm) else _one_place_a_row
-        found.update(zip(rows, score(lm, asked, labels, at, own), strict=True))
+        found.update(zip(rows, score(lm, asked, labels, at, own, read), strict=True))
     return [found[i] for i in range(len(texts))]
 
 
@@ -85,8 +127,8 @@ def takes_tree(lm: LM, owners: Owners | None = None) -> bool:
         prompt, labels = [1, 2, 3], [[4, 5, 6], [5, 4], [6]]
         own = None if owners is None else owners.take([0])
         _takes_tree[lm.net] = lm.takes_positions and torch.allclose(
-            torch.tensor(_tree(lm, [prompt], [labels], [[3, 2, 3]], own)[0]),
-            torch.tensor(_one_place_a_row(lm, [prompt], [labels], [[3, 2, 3]], own)[0]),
+            torch.tensor(_tree(lm, [prompt], [labels], [[3, 2, 3]], own, _only_log_probs)[0]),
+            torch.tensor(_one_place_a_row(lm, [prompt], [labels], [[3, 2, 3]], own, _only_log_probs)[0]),
             rtol=1e-4 if lm.dtype == torch.float32 else 2e-2,
         )
     return _takes_tree[lm.net]
@@ -151,17 +193,18 @@ def _tree(
     labels: Sequence[Labels],
     places: Sequence[Sequence[int]],
     owners: Owners | None,
-) -> list[list[float]]:
+    read: Reading,
+) -> list[list[list[float]]]:
     tree = _plant(lm, texts, labels, places)
     if owners is not None:
         owners.announce()
     hidden = lm.hidden(tree.ids, tree.mask, tree.positions).flatten(0, 1)[tree.scored]
-    return _summed(labels, tree.owner, log_probs(lm.head, hidden, tree.source, tree.targets))
+    return _summed(labels, tree.owner, read(lm.head, hidden, tree.source, tree.targets))
 
 
-def _summed(labels: Sequence[Labels], owner: Tensor, scores: Tensor) -> list[list[float]]:
-    """Token scores to a sum for each label of each prompt."""
-    sums = torch.zeros(sum(map(len, labels)), dtype=torch.float64, device=scores.device)
+def _summed(labels: Sequence[Labels], owner: Tensor, scores: Tensor) -> list[list[list[float]]]:
+    """(N, K) token scores to K sums for each label of each prompt."""
+    sums = torch.zeros(sum(map(len, labels)), scores.shape[1], dtype=torch.float64, device=scores.device)
     flat = iter(sums.index_add_(0, owner, scores.double()).tolist())
     return [[next(flat) for _ in each] for each in labels]
 
@@ -172,15 +215,16 @@ def _one_place_a_row(
     labels: Sequence[Labels],
     places: Sequence[Sequence[int]],
     owners: Owners | None,
-) -> list[list[float]]:
+    read: Reading,
+) -> list[list[list[float]]]:
     """Every place as a prompt of its own: what stands before it."""
     rows = [(i, place) for i, each in enumerate(places) for place in dict.fromkeys(each)]
     groups = [[k for k, at in enumerate(places[i]) if at == place] for i, place in rows]
     prompts = [texts[i][:place] for i, place in rows]
     chosen = [[labels[i][k] for k in group] for (i, _), group in zip(rows, groups, strict=True)]
     own = None if owners is None else owners.take([i for i, _ in rows])
-    sums = _behind_cache(lm, prompts, chosen, own)
-    found = [[0.0] * len(each) for each in labels]
+    sums = _behind_cache(lm, prompts, chosen, own, read)
+    found: list[list[list[float]]] = [[[]] * len(each) for each in labels]
     for (i, _), group, scores in zip(rows, groups, sums, strict=True):
         for k, score in zip(group, scores, strict=True):
             found[i][k] = score
@@ -188,8 +232,8 @@ def _one_place_a_row(
 
 
 def _behind_cache(
-    lm: LM, prompts: Sequence[list[int]], labels: Sequence[Labels], owners: Owners | None
-) -> list[list[float]]:
+    lm: LM, prompts: Sequence[list[int]], labels: Sequence[Labels], owners: Owners | None, read: Reading
+) -> list[list[list[float]]]:
     """The prompts once, then every label but its last token behind its own copy of the prompt's cache."""
     cache, mask, last = prefill(lm, prompts, owners)
     parent = torch.tensor([i for i, each in enumerate(labels) for _ in each], device=lm.device)
@@ -211,7 +255,7 @@ def _behind_cache(
             positions = positions.clamp(max=lm.max_positions - 1)
         states = torch.cat([states, lm.extend(ids[:, :-1], cache, seen, positions)], dim=1)
     hidden = states[real]
-    scores = log_probs(lm.head, hidden, torch.arange(len(hidden), device=lm.device), ids[real])
+    scores = read(lm.head, hidden, torch.arange(len(hidden), device=lm.device), ids[real])
     return _summed(labels, real.nonzero()[:, 0], scores)
 
 

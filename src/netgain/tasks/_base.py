@@ -108,7 +108,15 @@ class Fill:
     answer: str
 
 
-Request = Generate | Likelihood | Places | Nll | Converse | Fill
+@dataclass(frozen=True, slots=True)
+class Harness:
+    """Whatever lm-eval asks about a document, as often as it likes; `turns` is the question for people to read."""
+
+    turns: tuple[Turn, ...]
+    demonstrations: tuple[Example, ...] = ()
+
+
+Request = Generate | Likelihood | Places | Nll | Converse | Fill | Harness
 
 
 @dataclass(frozen=True, slots=True)
