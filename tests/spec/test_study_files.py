@@ -98,6 +98,17 @@ def test_a_scale_overrides_and_keeps_the_rest(tmp_path: Path) -> None:
     assert study.key == "toy-tiny"
 
 
+def test_a_scale_takes_a_source_or_a_task_away_by_null(tmp_path: Path) -> None:
+    more = "      more: {kind: embedded, suite: nli, n: 20}\n  optim:\n"
+    text = STUDY.replace("  optim:\n", more, 1)
+    away = "{base.optim.steps: 2, seeds: [7], base.data.sources.more: null, base.tasks.general: null"
+    text = text.replace("{base.optim.steps: 2, seeds: [7]", f"{away}, contrasts: []", 1)
+    path = write(tmp_path, text)
+    assert list(load(path).base.data.sources) == ["train", "more"]
+    at = load(path, scale="tiny").base
+    assert (list(at.data.sources), list(at.tasks)) == (["train"], ["sentiment"])
+
+
 def test_a_pattern_contrast_means_every_other_arm(tmp_path: Path) -> None:
     study = load(write(tmp_path, STUDY))
     pairs = resolve(study.contrasts[1], expand(study))

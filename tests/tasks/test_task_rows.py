@@ -17,6 +17,7 @@ REAL = os.environ.get("NETGAIN_DATA")
 
 EMBEDDED = (
     "sentiment",
+    "negation",
     "arithmetic",
     "entities",
     "ppl",

@@ -168,6 +168,12 @@ class DataSpec(Frozen):
     max_len: PositiveInt = 512
     truncate: Literal["error", "left", "drop"] = "error"
 
+    @field_validator("sources", mode="before")
+    @classmethod
+    def _without_null(cls, value: Any) -> Any:
+        """A source that an arm or a scale sets to null is not there."""
+        return {name: each for name, each in value.items() if each is not None} if isinstance(value, dict) else value
+
     @model_validator(mode="after")
     def _mixture_names_sources(self) -> "DataSpec":
         for name, share in (self.mixture or {}).items():

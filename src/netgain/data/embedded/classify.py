@@ -1,4 +1,4 @@
-"""Sentences to label: sentiment of a review, inference between two sentences, paraphrase."""
+"""Sentences to label: sentiment of a review, whether it negates, inference between two sentences, paraphrase."""
 
 from itertools import permutations
 
@@ -9,6 +9,7 @@ from netgain.data.embedded.suite import Convention, Draft, SuiteCard, naming
 SENTIMENT = ("positive", "negative")
 NLI = ("entailment", "neutral", "contradiction")
 PARAPHRASE = ("yes", "no")
+NEGATION = ("yes", "no")
 
 FRAMES = {
     "plain": (
@@ -73,6 +74,50 @@ def sentiment(draw: Draw, difficulty: str) -> Draft:
 def _other(draw: Draw, index: int, size: int) -> int:
     """Any index below `size` but this one."""
     return (index + 1 + draw.below(size - 1)) % size
+
+
+SAID = (
+    ("The {noun} was {adj}.", "The {noun} was not {adj}."),
+    ("I would call the {noun} {adj}.", "I would not call the {noun} {adj}."),
+    ("The {noun} was always {adj}.", "The {noun} was never {adj}."),
+    ("Everybody can say the {noun} was {adj}.", "Nobody can say the {noun} was {adj}."),
+)
+"""Judgements, and the same ones negated."""
+SAID_OF_TWO = (
+    "The {noun2} was {no2}{other}, but the {noun} was {no}{adj}.",
+    "Although the {noun2} was {no2}{other}, the {noun} was {no}{adj}.",
+    "The {noun} was {no}{adj}, even if the {noun2} was {no2}{other}.",
+    "The {noun} was {no}{adj}, although the {noun2} was {no2}{other}.",
+)
+
+
+def negation(draw: Draw, difficulty: str) -> Draft:
+    """easy: one judgement, negated or not. medium: behind an opener, with a degree. hard: two judgements of which one
+    is negated; the main clause decides.
+
+    The family is (frame, domain, noun, pair of adjectives); the adjective of the pair and the label are free.
+    """
+    f, d, n, j = draw.family(len(SAID), len(lex.REVIEWED), 8, len(lex.GOOD))
+    gold = draw.choice(NEGATION)
+    nouns, adj = lex.REVIEWED[d], draw.choice((lex.GOOD, lex.BAD))[j]
+    if difficulty == "hard":
+        no = draw.choice(("not ", "never "))
+        text = SAID_OF_TWO[f].format(
+            noun=nouns[n],
+            noun2=nouns[_other(draw, n, 8)],
+            adj=adj,
+            other=draw.choice((lex.GOOD, lex.BAD))[draw.below(len(lex.GOOD))],
+            no=no if gold == "yes" else "",
+            no2="" if gold == "yes" else no,
+        )
+        return Draft((f, d, n, j), _negated(text), gold)
+    degree = draw.choice(DEGREES) if difficulty == "medium" else ""
+    text = SAID[f][gold == "yes"].format(noun=nouns[n], adj=degree + adj)
+    return Draft((f, d, n, j), _negated(_opened(draw, text) if difficulty == "medium" else text), gold)
+
+
+def _negated(text: str) -> str:
+    return f"Review: {text}\nNegated:"
 
 
 ASPECTS = ("trait", "activity", "place")
@@ -208,6 +253,15 @@ SUITES = (
             naming("bad", SENTIMENT, "bad good"),
             *_letters(SENTIMENT),
         ),
+    ),
+    SuiteCard(
+        "negation",
+        "classify",
+        NEGATION,
+        1 / 2,
+        "whether a one-sentence review negates its judgement",
+        negation,
+        (Convention(), naming("true", NEGATION, "true false"), naming("swapped", NEGATION, "no yes")),
     ),
     SuiteCard(
         "nli",
