@@ -1,83 +1,194 @@
 """`python -m bench`: every speed claim that this machine can check, one script after the other.
 
-    python -m bench [--only NAME ...] [--gpu] [--no-record]
+    python -m bench [--only NAME ...] [--gpu] [--toy] [--minutes N] [--no-record]
 
-Ends with a table of the claims, and appends it with date, machine and load to bench/RESULTS.md. A claim whose target
-is missed is told, not hidden, and is no failure; a script that breaks, or whose two sides disagree, is one.
+Each script is a process with a limit of its own; one that fails, hangs or no longer fits into --minutes is named at
+the end, and the others run all the same. Ends with a table of the claims, and appends it with date and machine to
+bench/RESULTS.md, and everything as data to bench/RESULTS.json. A claim whose target is missed is told, not hidden, and
+is no failure; a script that breaks, or whose two sides disagree, is one. --toy runs the same code at toy shapes, to
+see that nothing breaks: no figure of it is recorded.
 """
 
 import argparse
 import datetime
+import json
+import os
+import signal
 import subprocess
 import sys
+import threading
 import time
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
-from claim import HEADER, MARK, Claim, busy, collected, machine  # noqa: E402
+from claim import HEADER, MARK, Claim, Others, collected, machine  # noqa: E402
 
-CPU = (
-    "startup.py",
-    "sampling.py",
-    "loop.py --rounds 1 --steps 40",
-    "generation.py",
-    "generation.py --dtype bfloat16",
-    "linear_loss.py --rounds 2",
-    "linear_loss.py --rounds 2 --dtype bfloat16",
-    "linear_loss.py --rounds 2 --divergence reverse --dtype bfloat16 --hidden 256 --length 256 --no-memory",
-    "linear_loss.py --rounds 2 --divergence js --dtype bfloat16 --hidden 256 --length 256 --no-memory",
-    "anchor.py --rounds 1",
-    "sweep.py",
-    "items.py",
-    "translate.py",
-    "diversity.py",
-    "scaling.py --quick",
-)
-GPU = (
-    "sampling.py --gpu",
-    "linear_loss.py --gpu",
-    "linear_loss.py --gpu --divergence reverse",
-    "linear_loss.py --gpu --divergence js",
-    "anchor.py --gpu",
-    "sweep.py --gpu",
-)
+CPU: dict[str, float] = {
+    "startup.py": 60,
+    "sampling.py": 60,
+    "sweep.py --size 0.3M": 180,
+    "linear_loss.py --rounds 2 --length 256": 240,
+    "linear_loss.py --rounds 2 --length 256 --dtype bfloat16": 240,
+    "linear_loss.py --memory --rows 4": 180,
+    "linear_loss.py --rounds 2 --divergence reverse --dtype bfloat16 --hidden 256 --length 128": 150,
+    "linear_loss.py --rounds 2 --divergence js --dtype bfloat16 --hidden 256 --length 128": 150,
+    "generation.py --rounds 2": 120,
+    "generation.py --rounds 2 --dtype bfloat16": 150,
+    "sweep.py --size 7M": 420,
+    "sweep.py --size 90M": 360,
+    "anchor.py --rounds 2 --length 256 --steps 3": 180,
+    "loop.py --rounds 2 --steps 24": 150,
+    "items.py": 120,
+    "translate.py": 150,
+    "diversity.py": 150,
+    "plan.py --studies distillation_lambda": 180,
+    "scaling.py --quick": 180,
+}
+"""What is run, with the seconds after which it is killed: about twice what it takes on two quiet cores."""
+GPU: dict[str, float] = {
+    "sampling.py --gpu": 40,
+    "linear_loss.py --gpu": 70,
+    "linear_loss.py --gpu --divergence reverse": 50,
+    "linear_loss.py --gpu --divergence js": 50,
+    "anchor.py --gpu --rounds 1": 120,
+    "anchor.py --gpu --rounds 1 --size 8B --steps 3": 150,
+    "sweep.py --gpu": 240,
+}
+TOY: dict[bool, dict[str, float]] = {
+    False: {
+        "startup.py --rounds 1": 60,
+        "sampling.py --vocab 2000 --rounds 2": 60,
+        "sweep.py --toy": 120,
+        "linear_loss.py --toy --rounds 2": 60,
+        "linear_loss.py --toy --memory": 60,
+        "linear_loss.py --toy --rounds 2 --divergence js --dtype bfloat16": 60,
+        "generation.py --toy": 60,
+        "anchor.py --toy --rounds 1 --steps 2": 120,
+        "loop.py --rounds 1 --steps 6 --sizes 0.3M": 90,
+        "items.py --rows 20000": 60,
+        "translate.py --toy": 60,
+        "diversity.py --toy": 90,
+        "scaling.py --toy": 120,
+    },
+    True: {
+        "sampling.py --gpu --toy": 60,
+        "linear_loss.py --gpu --toy": 60,
+        "linear_loss.py --gpu --toy --divergence reverse": 60,
+        "linear_loss.py --gpu --toy --divergence js": 60,
+        "anchor.py --gpu --toy --rounds 1": 120,
+        "anchor.py --gpu --toy --rounds 1 --size 8B --steps 3": 120,
+        "sweep.py --gpu --toy": 120,
+    },
+}
+MINUTES = {False: 24.0, True: 9.0}
+QUIET = 0.05
+"""The part of the machine that others may take while figures are to be quoted."""
 
 
-def performed(line: str) -> tuple[int, str]:
-    """(exit status, what it printed) of one script, which is shown as it comes."""
+@dataclass
+class Performed:
+    """One script: how it ended ("" where well), how long it took, what it said."""
+
+    line: str
+    problem: str = ""
+    seconds: float = 0.0
+    said: list[str] = field(default_factory=list)
+
+    @property
+    def claims(self) -> list[Claim]:
+        return collected("".join(self.said))
+
+
+def performed(line: str, limit: float) -> Performed:
+    """Run one script, show what it says as it comes, and end all of its processes when its time is over."""
     name, *words = line.split()
     print(f"\n== {line}", flush=True)
-    start = time.monotonic()
-    said: list[str] = []
-    command = [sys.executable, str(HERE / name), *words]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    done, start = Performed(line), time.monotonic()
+    command = [sys.executable, "-W", "ignore", str(HERE / name), *words]
+    late = threading.Event()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
+
+        def end() -> None:
+            late.set()
+            os.killpg(process.pid, signal.SIGKILL)
+
+        timer = threading.Timer(limit, end)
+        timer.start()
         assert process.stdout is not None
         for each in process.stdout:
-            said.append(each)
+            done.said.append(each)
             if not each.startswith(MARK):
                 print(each, end="", flush=True)
-    print(f"{name}: {time.monotonic() - start:.0f} s", flush=True)
-    return process.returncode, "".join(said)
+        process.wait()
+        timer.cancel()
+    done.seconds = time.monotonic() - start
+    if late.is_set():
+        done.problem = f"killed after {limit:.0f} s"
+    elif process.returncode:
+        done.problem = f"ended with status {process.returncode}"
+    print(f"{name}: {done.seconds:.0f} s{f', {done.problem}' if done.problem else ''}", flush=True)
+    return done
 
 
-def section(said: dict[str, str], load: str) -> str:
-    """What RESULTS.md gets: the claims as a table, and the lines of scripts that make none."""
-    now = datetime.datetime.now(datetime.UTC)
+def all_performed(lines: dict[str, float], minutes: float) -> list[Performed]:
+    """Every script in turn; what would begin behind the last minute is told to be left out."""
+    start, found = time.monotonic(), list[Performed]()
+    for line, limit in lines.items():
+        left = 60 * minutes - (time.monotonic() - start)
+        found.append(performed(line, min(limit, left)) if left > 15 else Performed(line, "no time was left"))
+    return found
+
+
+def about(made: list[Performed], others: Others) -> dict[str, object]:
+    """Everything, as data: what RESULTS.json gets, newest last."""
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=HERE, capture_output=True, text=True).stdout
-    lines = [f"\n## {now:%Y-%m-%d %H:%M} UTC, {machine()}, {load}, commit {commit.strip() or 'unknown'}\n", HEADER]
-    lines += [claim.row() for text in said.values() for claim in collected(text)]
-    for line, text in said.items():
-        if not collected(text):
-            lines += [f"\n`{line}`:\n", "```", text.strip(), "```"]
-    return "\n".join(lines) + "\n"
+    share = others.share()
+    return {
+        "date": f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC",
+        "machine": machine(),
+        "commit": commit.strip() or "unknown",
+        "others": round(share, 3),
+        "quiet": share <= QUIET,
+        "seconds": round(sum(each.seconds for each in made)),
+        "scripts": [
+            {"line": each.line, "seconds": round(each.seconds, 1), "problem": each.problem,
+             "claims": [asdict(claim) for claim in each.claims]}
+            for each in made
+        ],
+    }  # fmt: skip
+
+
+def section(made: list[Performed], told: dict[str, object]) -> str:
+    """What RESULTS.md gets: the claims as a table, and which scripts said none."""
+    state = "quiet" if told["quiet"] else "busy: not to be quoted"
+    lines = [
+        f"\n## {told['date']}, commit {told['commit']}\n",
+        f"{told['machine']}; other processes took {told['others']:.0%} of the machine ({state}); "
+        f"{told['seconds']} s in all.\n",
+        HEADER,
+    ]
+    lines += [claim.row() for each in made for claim in each.claims]
+    failed = [f"`{each.line}` ({each.problem})" for each in made if each.problem]
+    return "\n".join(lines) + (f"\n\nNot measured to the end: {', '.join(failed)}.\n" if failed else "\n")
 
 
 def summary(claims: list[Claim]) -> str:
     """One line a claim, the missed ones marked."""
     lines = [f"{'  ' if claim.held else '! '}{claim.row().strip('| ')}" for claim in claims]
-    return "\n".join([*lines, f"{sum(claim.held for claim in claims)} of {len(claims)} claims held"])
+    aimed = [claim for claim in claims if claim.target is not None]
+    return "\n".join([*lines, f"{sum(claim.held for claim in aimed)} of {len(aimed)} targets held"])
+
+
+def record(made: list[Performed], told: dict[str, object]) -> None:
+    """Append to both files."""
+    with (HERE / "RESULTS.md").open("a", encoding="utf-8") as results:
+        results.write(section(made, told))
+    data = HERE / "RESULTS.json"
+    before = json.loads(data.read_text(encoding="utf-8")) if data.exists() else []
+    data.write_text(json.dumps([*before, told], indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def main() -> None:
@@ -85,21 +196,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", help="names of scripts, such as sweep")
     parser.add_argument("--gpu", action="store_true", help="the claims about one GPU")
-    parser.add_argument("--no-record", action="store_true", help="leave RESULTS.md as it is")
+    parser.add_argument("--toy", action="store_true", help="the same code at toy shapes, on this CPU; records nothing")
+    parser.add_argument("--minutes", type=float, help="after which nothing new begins (24; with --gpu 9)")
+    parser.add_argument("--no-record", action="store_true", help="leave RESULTS.md and RESULTS.json as they are")
     asked = parser.parse_args()
-    load, said, failed = busy(), dict[str, str](), list[str]()
-    for line in GPU if asked.gpu else CPU:
-        if asked.only and line.split(".py")[0] not in asked.only:
-            continue
-        code, said[line] = performed(line)
-        failed += [line] if code else []
-    claims = [claim for text in said.values() for claim in collected(text)]
-    print(f"\n{summary(claims)}")
-    if not asked.no_record:
-        with (HERE / "RESULTS.md").open("a", encoding="utf-8") as results:
-            results.write(section(said, load))
-    if failed:
-        sys.exit(f"failed: {', '.join(failed)}")
+    lines = TOY[asked.gpu] if asked.toy else GPU if asked.gpu else CPU
+    chosen = {each: limit for each, limit in lines.items() if not asked.only or each.split(".py")[0] in asked.only}
+    others = Others()
+    made = all_performed(chosen, asked.minutes or MINUTES[asked.gpu])
+    told = about(made, others)
+    print(f"\n{summary([claim for each in made for claim in each.claims])}")
+    if not (asked.no_record or asked.toy):
+        record(made, told)
+    if failed := [f"{each.line} ({each.problem})" for each in made if each.problem]:
+        sys.exit(f"not measured to the end: {', '.join(failed)}")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,8 @@ MARK = "CLAIM "
 @dataclass(frozen=True)
 class Claim:
     """`ratios` of each round, `target` that their median is to stay under (None: it is only told); `unit` is "x" for a
-    ratio, or what the numbers are. Memory in MB. `limit`: what the machine's own rates would allow, in words."""
+    ratio, or what the numbers are. Memory in MB. `limit`: what the machine's own rates would allow, in words. `drawn`:
+    what the README's figure calls it, if it is one of those that stand there."""
 
     bench: str
     what: str
@@ -31,6 +32,7 @@ class Claim:
     theirs_mb: float | None = None
     limit: str = ""
     agree: str = ""
+    drawn: str = ""
 
     @property
     def median(self) -> float:
@@ -76,10 +78,38 @@ def machine() -> str:
     return f"{name}, {cores} cores, {memory:.0f} GB, torch {version('torch')}, transformers {version('transformers')}"
 
 
-def busy() -> str:
-    """The load of the machine now: figures taken beside other jobs are to be measured again."""
-    load = os.getloadavg()[0]
-    return f"load {load:.1f} before the first bench"
+class Others:
+    """What other processes take of this machine's processors: figures taken beside them are to be measured again."""
+
+    def __init__(self) -> None:
+        self.start = self._now()
+
+    @staticmethod
+    def _now() -> tuple[float, float, float]:
+        """Seconds that all processors have worked, that this process and its ended children have, and the clock's."""
+        first = (
+            Path("/proc/stat").read_text().split("\n", 1)[0] if Path("/proc/stat").exists() else "cpu 0 0 0 0 0 0 0 0"
+        )
+        user, nice, system, _, _, irq, soft, *_ = (int(word) / os.sysconf("SC_CLK_TCK") for word in first.split()[1:])
+        own = os.times()
+        used = own.user + own.system + own.children_user + own.children_system
+        return user + nice + system + irq + soft, used, time.monotonic()
+
+    def share(self) -> float:
+        """Of all processor time since it was made, the part that others used."""
+        busy, own, clock = (now - then for now, then in zip(self._now(), self.start, strict=True))
+        return max(0.0, busy - own) / max(clock * (os.cpu_count() or 1), 1e-9)
+
+
+def peak_mb(gpu: bool = False) -> float:
+    """The largest memory of this process so far: resident, or what torch has put on the GPU."""
+    import resource
+
+    if gpu:
+        import torch
+
+        return torch.cuda.max_memory_allocated() / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def gemm_rate(rows: int, inner: int, columns: int, like: Any) -> float:
@@ -108,3 +138,19 @@ def copy_rate(device: str = "cpu", megabytes: int = 256) -> float:
         target[-1].item()
         times.append(time.perf_counter() - start)
     return 2.0 * source.nbytes / min(times[1:])
+
+
+def extra(work: Callable[[], object], device: str = "cpu") -> float:
+    """MB that a piece of work has alive at once, beside what was there: on a CPU by what its operators write."""
+    import torch
+
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        work()
+        return (torch.cuda.max_memory_allocated() - before) / 2**20
+    from alive import Alive
+
+    with Alive() as alive:
+        work()
+    return alive.peak / 2**20

@@ -1,14 +1,16 @@
-"""What the training loop costs over a bare torch loop, and against HF Trainer, on the same LoRA steps.
+"""What the training loop costs over a bare torch loop, and against HF Trainer and TRL, on the same LoRA steps.
 
-    python bench/loop.py [--steps N] [--rounds N] [--threads N]
+    python bench/loop.py [--steps N] [--rounds N] [--threads N] [--sizes 0.3M 7M]
 
 netgain and the bare loop take turns, step by step, in one process, so that whatever else the machine does hits both.
 All start from the same rows of token ids. The bare loop puts them into tensors in two lines, since they are of one
 length, and computes the same loss with the same kernel (bare) or the plain cross-entropy of the scored logits (plain);
-netgain builds its Views, counts, guards and keeps its records inside its own time. Target: netgain / bare <= 1.05.
+netgain builds its Views, counts, guards and keeps its records inside its own time. After one step both have the same
+loss. HF Trainer and TRL's SFTTrainer (where it is installed) run with their defaults. Target: netgain / bare <= 1.05.
 """
 
 import argparse
+import importlib.util
 import itertools
 import json
 import logging
@@ -23,7 +25,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from torch import nn
 
-from claim import Claim
+from claim import Claim, peak_mb
 from netgain.adapters.lora import Lora
 from netgain.data.chat import Encoded
 from netgain.data.view import Autoregressive, View
@@ -112,11 +114,12 @@ def bare_steps(size: dict[str, int], table: list[Encoded], steps: int, *, fused:
     return (one([table[(k * b + i) % len(table)] for i in range(b)]) for k in range(steps))
 
 
-def trainer_ms(size: dict[str, int], table: list[Encoded], steps: int) -> float:
-    """Median milliseconds a step of HF Trainer with its defaults."""
+def trainer_ms(size: dict[str, int], table: list[Encoded], steps: int, *, trl: bool = False) -> float:
+    """Median milliseconds a step of HF Trainer, or of TRL's SFTTrainer, with their defaults."""
     from datasets import Dataset
     from transformers import Trainer, TrainerCallback, TrainingArguments
 
+    kinds: Any = importlib.import_module("trl") if trl else None
     lm = model(size)
     peft: Any = get_peft_model(lm.net, LoraConfig(**LORA, task_type="CAUSAL_LM"))  # type: ignore[arg-type]
     labels = [[i if s else -100 for i, s in zip(row.ids, row.supervised, strict=True)] for row in table]
@@ -128,11 +131,13 @@ def trainer_ms(size: dict[str, int], table: list[Encoded], steps: int) -> float:
             marks.append(time.perf_counter())
 
     with tempfile.TemporaryDirectory() as folder:
-        arguments = TrainingArguments(
+        arguments = (kinds.SFTConfig if trl else TrainingArguments)(
             folder, per_device_train_batch_size=size["batch"], max_steps=steps, save_strategy="no", report_to=[],
             use_cpu=True, disable_tqdm=True, logging_strategy="no", lr_scheduler_type="constant", learning_rate=LR,
         )  # fmt: skip
-        Trainer(model=peft, args=arguments, train_dataset=data, callbacks=[Clock()]).train()
+        own = {"processing_class": lm.tok} if trl else {}
+        kind = kinds.SFTTrainer if trl else Trainer
+        kind(model=peft, args=arguments, train_dataset=data, callbacks=[Clock()], **own).train()
     return statistics.median(b - a for a, b in itertools.pairwise(marks[2:])) * 1e3
 
 
@@ -152,7 +157,9 @@ def measure(name: str, size: dict[str, int], steps: int, rounds: int) -> dict[st
     """Medians over rounds; a ratio is taken within a turn, so that both sides saw the same machine."""
     table = rows(size, 8 * size["batch"])
     times: dict[str, list[float]] = {"netgain": [], "bare": [], "plain": []}
-    trainer: list[float] = []
+    trainer: dict[str, list[float]] = {"HF Trainer": []}
+    if importlib.util.find_spec("trl"):
+        trainer["TRL"] = []
     whole: list[float] = []
     for _ in range(rounds):
         loops = {
@@ -164,22 +171,36 @@ def measure(name: str, size: dict[str, int], steps: int, rounds: int) -> dict[st
         for each, values in turn.items():
             times[each] += values
         whole.append(statistics.median(a / b for a, b in zip(turn["netgain"], turn["bare"], strict=True)))
-        trainer.append(trainer_ms(size, table, steps))
+        for each, found in trainer.items():
+            found.append(trainer_ms(size, table, steps, trl=each == "TRL"))
     ratio = {
         each: statistics.median(a / b for a, b in zip(times["netgain"], times[each], strict=True))
         for each in ("bare", "plain")
     }
     medians = {f"{each}_ms": statistics.median(values) for each, values in times.items()}
-    hf = statistics.median(trainer)
-    told = f"HF Trainer takes {hf / medians['netgain_ms']:.2f}x as long"
-    Claim("loop.py", f"the training loop, {name}, against a bare torch loop", whole, 1.05, limit=told).say()
+    what, own = f"the training loop, {name}", medians["netgain_ms"]
+    agree, limit = same_loss(size, table), f"{own:.1f} ms a step"
+    Claim("loop.py", f"{what}, against a bare torch loop", whole, 1.05, "x", peak_mb(), None, limit, agree).say()
+    for each, found in trainer.items():
+        turns = [own / ms for ms in found]
+        drawn = f"a plain LoRA step, {name}: {each}"
+        Claim("loop.py", f"{what}, against {each}", turns, 1.0, "x", limit=limit, drawn=drawn).say()
     return {
         **medians,
-        "hf_trainer_ms": hf,
+        **{f"{each}_ms": statistics.median(found) for each, found in trainer.items()},
         "netgain/bare": ratio["bare"],
         "netgain/plain": ratio["plain"],
-        "hf_trainer/netgain": hf / medians["netgain_ms"],
     }
+
+
+def same_loss(size: dict[str, int], table: list[Encoded]) -> str:
+    """The loss of the second step from both sides, which must be one number."""
+    ours: Any = list(itertools.islice(netgain_steps(size, table, 2), 2))[-1]
+    theirs: Any = list(itertools.islice(bare_steps(size, table, 2, fused=True), 2))[-1]
+    loss = ours.arms[0].loss
+    if abs(loss - theirs) > 1e-3 * abs(theirs):
+        raise SystemExit(f"the two loops compute different losses: {loss:.6f} and {theirs:.6f}")
+    return f"losses {loss:.5f} and {theirs:.5f} at the second step"
 
 
 def main() -> None:
@@ -188,11 +209,12 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--sizes", nargs="+", choices=tuple(SIZES), default=list(SIZES))
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
     logging.disable(logging.WARNING)
-    for name, size in SIZES.items():
-        found = measure(name, size, asked.steps, asked.rounds)
+    for name in asked.sizes:
+        found = measure(name, SIZES[name], asked.steps, asked.rounds)
         print(json.dumps({"size": name, **{key: round(value, 3) for key, value in found.items()}}), flush=True)
 
 

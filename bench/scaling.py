@@ -1,6 +1,6 @@
 """How time and memory grow: of a training step with arms, tokens and vocabulary; of judging with items and seeds.
 
-    python bench/scaling.py [--threads N] [--quick]
+    python bench/scaling.py [--threads N] [--quick] [--toy]
 
 Each point is a process of its own. A curve is told as its points and as the exponent b of the least squares line of
 log y over log x, y = a x^b: 1 is proportional, 0 does not grow. Fixed costs make an exponent smaller than what it tends
@@ -105,6 +105,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--quick", action="store_true", help="the first and last point of each curve alone")
+    parser.add_argument("--toy", action="store_true", help="two small points a curve, to see that nothing breaks")
     parser.add_argument("--point", type=json.loads, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.point:
@@ -120,6 +121,11 @@ def main() -> None:
             return found
 
         return point
+
+    if asked.toy:
+        curve("arms", (1, 2), trained("arms"))
+        curve("items", (2000, 4000), lambda n: judged(n, 5))
+        return
 
     def some(values: tuple[int, ...]) -> tuple[int, ...]:
         return (values[0], values[-1]) if asked.quick else values
