@@ -1,13 +1,13 @@
 """Diversity metrics against the usual routes, the same numbers from both, time and memory of each.
 
-    python bench/diversity.py [--texts N] [--rows N] [--checked N] [--samples N] [--size 15M]
+    python bench/diversity.py [--texts N] [--rows N] [--checked N] [--samples N] [--size 15M] [--toy]
 
 Self-BLEU of N texts: nltk's loop gives every text all the others as references. It is timed on `checked` of the texts
 (all of them with --checked 0) and scaled; netgain scores all N, and must give the same numbers to 1e-9. Semantic
 distance of N rows of 384 numbers: the closed form against the N x N matrix of cosines and against scikit-learn's, each
 in a process of its own, so that its peak memory is its own. N sampled answers to each of some prompts: one batch
 that reads every prompt once against HF generate, one answer at a time; with one token to choose from, both must write
-the same. Targets: Self-BLEU >= 1,000x; distances equal to 1e-6, since the matrices are of float32.
+the same. Targets: Self-BLEU >= 1,000x, answers >= 4x; distances equal to 1e-6, since the matrices are of float32.
 """
 
 import argparse
@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from claim import Claim
 from netgain.measure import selfbleu
 from netgain.measure.diversity import in_blocks, semantic_distance
 
@@ -30,6 +31,7 @@ WIDTH = 384
 ROUTES = ("closed", "matrix", "sklearn")
 WAYS = ("batch", "one")
 PROMPTS, NEW = 2, 48
+TOY = {"hidden_size": 64, "num_hidden_layers": 2, "vocab_size": 500}
 MEASURED = ("seconds", "peak_mb")
 
 
@@ -109,7 +111,7 @@ def written(way: str, size: str, samples: int) -> dict[str, Any]:
 
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    lm = model(SIZES[size], "float32")
+    lm = model(SIZES.get(size, TOY), "float32")
     texts = Texts(lm.vocab)
     prompts = [texts.draw(48, 64) for _ in range(PROMPTS)]
 
@@ -177,8 +179,27 @@ def distances(rows: int) -> dict[str, float]:
     }
 
 
+def _self_bleu(found: dict[str, float]) -> Claim:
+    what = f"Self-BLEU of {found['texts']:,.0f} texts against nltk's loop"
+    agree = f"difference {found['max_difference']:.0e}"
+    return Claim("diversity.py", what, [found["netgain_s"] / found["nltk_s"]], 0.001, agree=agree)
+
+
+def _distances(found: dict[str, float]) -> Claim:
+    what = f"mean distance of {found['rows']:,.0f} x {WIDTH}, closed form against the matrix of cosines"
+    memory = max(found["closed_peak_mb"], 0.0), found["matrix_peak_mb"]
+    agree = f"difference {found['max_difference']:.0e}; scikit-learn's {found['sklearn/closed']:.0f} times as long"
+    return Claim("diversity.py", what, [1 / found["matrix/closed"]], None, "x", *memory, agree=agree)
+
+
+def _answers(found: dict[str, float]) -> Claim:
+    what = f"{found['answers']:.0f} sampled answers to {PROMPTS} prompts in one batch against one at a time"
+    memory, agree = (found["batch_peak_mb"], found["one_peak_mb"]), "the same words where there is no choice"
+    return Claim("diversity.py", what, [1 / found["one/batch"]], 0.25, "x", *memory, agree=agree)
+
+
 def main() -> None:
-    """Print one line of JSON a claim; fail when a number differs."""
+    """Print one line of JSON a measurement and one a claim; fail when a number differs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--texts", type=int, default=1000)
     parser.add_argument("--checked", type=int, default=30)
@@ -187,6 +208,9 @@ def main() -> None:
     parser.add_argument("--size", default="15M", help="Of the random model that writes; see generation.py.")
     parser.add_argument("--route", choices=ROUTES)
     parser.add_argument("--way", choices=WAYS)
+    parser.add_argument("--toy", action="store_true", help="toy sizes, to see that nothing breaks")
+    if "--toy" in sys.argv:
+        parser.set_defaults(texts=60, checked=10, rows=400, samples=2, size="toy")
     asked = parser.parse_args()
     if asked.route:
         print(json.dumps(distance(asked.route, asked.rows)))
@@ -194,19 +218,20 @@ def main() -> None:
     if asked.way:
         print(json.dumps(written(asked.way, asked.size, asked.samples)))
         return
-    claims: tuple[tuple[Callable[[], dict[str, float]], float], ...] = (
-        (lambda: self_bleu(asked.texts, asked.checked), 1e-9),
-        (lambda: distances(asked.rows), 1e-6),
-        (lambda: answers(asked.size, asked.samples), 0.0),
+    claims: tuple[tuple[Callable[[], dict[str, float]], float, Callable[[dict[str, float]], Claim]], ...] = (
+        (lambda: self_bleu(asked.texts, asked.checked), 1e-9, _self_bleu),
+        (lambda: distances(asked.rows), 1e-6, _distances),
+        (lambda: answers(asked.size, asked.samples), 0.0, _answers),
     )
-    for claim, gap in claims:
-        found = claim()
+    for measure, gap, claim in claims:
+        found = measure()
         print(
             json.dumps({key: round(value, 12 if "difference" in key else 5) for key, value in found.items()}),
             flush=True,
         )
         if found["max_difference"] > gap:
             sys.exit("the routes disagree")
+        claim(found).say()
 
 
 if __name__ == "__main__":
