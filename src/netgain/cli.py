@@ -95,7 +95,8 @@ def run(
 
     if pack not in ("auto", "off") and not (pack.isdecimal() and int(pack) > 0):
         raise UserError(f'--pack takes auto, off or a number of arms, not "{pack}".')
-    runtime = Runtime.model_validate({"device": device, "pack": int(pack) if pack.isdecimal() else pack})
+    packed = int(pack) if pack.isdecimal() else pack
+    runtime = Runtime.model_validate({"device": device, "pack": packed, "claim_seconds": min(60.0, silence)})
     where = Where(on, mirror, silence)
     with following(track, ledger, lambda words: print(words, file=sys.stderr)):
         failed = execute(load(study, scale), Ledger(ledger), runtime, jobs=jobs, redo=redo or [], where=where)

@@ -1,6 +1,7 @@
 """Bundles keep packs together and dependencies in order; a worker that falls silent loses its bundle, and no run."""
 
 from collections.abc import Collection, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -42,10 +43,13 @@ def test_arms_that_can_be_one_pack_stay_together_and_every_slot_has_work() -> No
 
 
 class Here:
-    """A pool of this process: bundles are done when they are asked after; the first `silent` of them never end."""
+    """A pool of this process: bundles are done when they are asked after. The first `silent` of them are begun and
+    never end; the first `queued` wait for a worker until they have been asked after so often."""
 
-    def __init__(self, silent: int = 0) -> None:
+    def __init__(self, silent: int = 0, queued: int = 0) -> None:
         self.silent = silent
+        self.queued = queued
+        self.held: dict[int, ExitStack] = {}
         self.given: list[Bundle] = []
         self.cancelled: list[int] = []
         self.closed = False
@@ -54,14 +58,24 @@ class Here:
         return 2
 
     def submit(self, bundles: Sequence[Bundle]) -> list[int]:
-        self.given += bundles
+        for bundle in bundles:
+            if len(self.given) < self.silent:
+                locks = self.held[len(self.given)] = ExitStack()
+                for each in bundle.runs:
+                    locks.enter_context(Ledger(bundle.root).run(each.sig).claim())
+            self.given.append(bundle)
         return list(range(len(self.given) - len(bundles), len(self.given)))
 
     def ended(self, handles: Collection[int]) -> list[tuple[int, str]]:
+        self.queued -= 1
+        if self.queued >= 0:
+            return []
         return [(handle, perform(self.given[handle])) for handle in list(handles) if handle >= self.silent]
 
     def cancel(self, handle: int) -> None:
         self.cancelled.append(handle)
+        if handle in self.held:
+            self.held[handle].close()
 
     def close(self) -> None:
         self.closed = True
@@ -92,6 +106,13 @@ def test_a_silent_worker_loses_its_bundle_and_no_run(tmp_path: Path) -> None:
     assert pool.cancelled == [0]
     assert [r.sig for r in pool.given[0].runs] == [r.sig for r in pool.given[2].runs]
     assert sum(e.kind == "done" for e in told) == 2
+
+
+def test_runs_that_wait_for_a_worker_are_not_silent(tmp_path: Path) -> None:
+    asked, pool = study({"sft": {}}, seeds=[0]), Here(queued=10)
+    driven(asked, tmp_path, pool, silence=0.0001)
+    assert pool.cancelled == []
+    assert len(pool.given) == 1
 
 
 def test_a_run_that_no_worker_ever_does_ends_in_one_sentence(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from netgain.errors import UserError
 from netgain.execute import teachers
 from netgain.execute.prepare import references_of, teacher_rows
 from netgain.execute.teacher_store import Store
+from netgain.ledger.claims import Vigil
 from netgain.models.lm import LM
 from netgain.spec.run import Run, Runtime
 
@@ -144,13 +145,13 @@ def test_a_piece_that_another_process_holds_is_waited_for(
     here, held = scene(), []
     real = Store.claim
 
-    def claim(self: Store, name: str) -> Any:
-        outer = real(self, name)
+    def claim(self: Store, name: str, vigil: Vigil) -> Any:
+        outer = real(self, name, vigil)
         if held:
             return outer
         held.append(outer)
         assert outer.__enter__()
-        return real(self, name)
+        return real(self, name, vigil)
 
     monkeypatch.setattr(Store, "claim", claim)
     monkeypatch.setattr(teachers.time, "sleep", lambda _: held[0].__exit__(None, None, None))

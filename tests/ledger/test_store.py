@@ -10,9 +10,10 @@ import pytest
 
 from netgain.errors import UserError
 from netgain.ledger import files
+from netgain.ledger.claims import Busy
 from netgain.ledger.items import Item, higher_is_better, read, table
 from netgain.ledger.query import connect
-from netgain.ledger.store import Busy, Corrupt, Ledger, RunFolder
+from netgain.ledger.store import Corrupt, Ledger, RunFolder
 
 ITEMS = [
     Item("sst", "accuracy", "a", "final", 1.0, label="yes", prediction="yes", parsed=True),

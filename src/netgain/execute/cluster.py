@@ -161,11 +161,14 @@ def drive(todo: Sequence[Planned], whole: Bundle, pool: Pool, emit: Emit, silenc
 def _reclaimed(
     flying: dict[Any, Bundle], watches: dict[str, "Watch"], silence: float, pool: Pool, tries: dict[str, int]
 ) -> list[Planned]:
-    """The runs of bundles that fell silent, taken from their workers."""
+    """The runs of bundles that fell silent, taken from their workers. One that waits for a worker is not silent."""
     back: list[Planned] = []
     for handle, bundle in list(flying.items()):
-        quiet = min(watches[each.sig].quiet() for each in bundle.runs)
-        if quiet < silence:
+        own = [watches[each.sig] for each in bundle.runs]
+        if not any(watch.held() for watch in own):
+            for watch in own:
+                watch.stir()
+        if min(watch.quiet() for watch in own) < silence:
             continue
         first = bundle.runs[0].sig
         tries[first] = tries.get(first, 0) + 1
@@ -175,8 +178,8 @@ def _reclaimed(
             )
         pool.cancel(handle)
         del flying[handle]
-        for each in bundle.runs:
-            watches[each.sig].stir()
+        for watch in own:
+            watch.stir()
         back += bundle.runs
     return back
 
@@ -217,6 +220,10 @@ class Watch:
         if now != self.seen:
             self.seen, self.since = now, time.monotonic()
             self._tell()
+
+    def held(self) -> bool:
+        """Whether somebody is at work on the run, or was stopped at it."""
+        return not self.over and self.folder.ledger.locked(self.folder.sig)
 
     def stir(self) -> None:
         """Count silence from now."""

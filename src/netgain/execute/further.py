@@ -37,14 +37,17 @@ def guarded(
         with adapter.off():
             return measured(rule.task)
 
-    kept = folder.path / RETAINED
+    def keep() -> None:
+        folder.hold()
+        adapter.save(folder.path / RETAINED)
+
     if training.step == 0:
-        adapter.save(kept)
+        keep()
     own = Guard(
         rule,
         measure=lambda: measured(rule.task),
         base=of_base,
-        keep=lambda: adapter.save(kept),
+        keep=keep,
         note=lambda row: folder.append_metrics([row]),
     )
     return guard(records, training, [own])

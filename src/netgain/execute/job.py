@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from netgain.adapters.method import Adapter
 from netgain.data.chat import Template
 from netgain.execute.events import Emit, Event
 from netgain.ledger.store import RunFolder
@@ -48,6 +49,11 @@ class Job:
         run = self.folder.ledger.run(ref.sig)
         run.verify()
         return run.path
+
+    def save(self, adapter: Adapter, name: str) -> None:
+        """An adapter into the run's folder, unless another process has taken the run over."""
+        self.folder.hold()
+        adapter.save(self.folder.path / name)
 
     def fail(self, step: int) -> None:
         """Record that the run diverged at a step; it is not tried again unless it is asked for."""

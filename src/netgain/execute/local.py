@@ -3,6 +3,7 @@
 import multiprocessing as mp
 import os
 import queue
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -17,7 +18,8 @@ from netgain.execute.disjoint import refuse_shared_problems
 from netgain.execute.events import Board, Emit, Event, Status
 from netgain.execute.plan import refuse_drift
 from netgain.execute.show import Live
-from netgain.ledger.store import Busy, Ledger
+from netgain.ledger.claims import Busy, Lost, Vigil
+from netgain.ledger.store import Ledger
 from netgain.spec.run import Run, Runtime
 from netgain.spec.study import Planned, Study, planned
 
@@ -88,7 +90,7 @@ def work(todo: Sequence[Planned], ledger: Ledger, runtime: Runtime, study: Study
     from netgain.execute.pack import pack_key, rows_key
     from netgain.execute.run import Bench
 
-    bench = Bench(runtime, study.folder)
+    bench, vigil = Bench(runtime, study.folder), Vigil(runtime.claim_seconds)
     keys = {each.sig: pack_key(each.run) for each in todo}
     remaining = _together(todo, rows_key)
     while remaining:
@@ -101,7 +103,7 @@ def work(todo: Sequence[Planned], ledger: Ledger, runtime: Runtime, study: Study
             members = mates[: bench.room(mates[: -(-len(mates) // workers)])]
             taken = {each.sig for each in members}
             ready = [each for each in ready if each.sig not in taken]
-            elsewhere += _take(members, ledger, bench, emit)
+            elsewhere += _take(members, ledger, bench, vigil, emit)
         remaining = [*elsewhere, *later]
         if len(elsewhere) == asked:
             time.sleep(POLL_SECONDS)
@@ -124,8 +126,8 @@ def _mates(remaining: Sequence[Planned], keys: Mapping[str, str | None], ledger:
     return [each for each, _ in alike([(each, ledger.run(each.sig)) for each in same])[0]]
 
 
-def _take(members: Sequence[Planned], ledger: Ledger, bench: "Bench", emit: Emit) -> list[Planned]:
-    """Do what can be held of these runs; those that another process holds."""
+def _take(members: Sequence[Planned], ledger: Ledger, bench: "Bench", vigil: Vigil, emit: Emit) -> list[Planned]:
+    """Do what can be held of these runs; those that another process holds, or has taken over meanwhile."""
     from netgain.execute.pack import alike
 
     elsewhere: list[Planned] = []
@@ -134,7 +136,7 @@ def _take(members: Sequence[Planned], ledger: Ledger, bench: "Bench", emit: Emit
         for each in members:
             folder = ledger.run(each.sig)
             try:
-                locks.enter_context(folder.claim())
+                locks.enter_context(folder.claim(vigil))
             except Busy:
                 emit(Event(each.sig, "elsewhere"))
                 elsewhere.append(each)
@@ -147,7 +149,13 @@ def _take(members: Sequence[Planned], ledger: Ledger, bench: "Bench", emit: Emit
             else:
                 held.append((each, folder))
         for pack in alike(held):
-            bench.execute(pack, emit)
+            try:
+                bench.execute(pack, emit)
+            except Lost:
+                ranks.refuse_loss()
+                for each, _ in pack:
+                    emit(Event(each.sig, "elsewhere", text="taken over by another process"))
+                    elsewhere.append(each)
     return elsewhere
 
 
@@ -195,6 +203,7 @@ def _spread(todo: Sequence[Planned], ledger: Ledger, runtime: Runtime, study: St
 def _worker(
     todo: Sequence[Planned], root: Path, runtime: Runtime, study: Study, events: "Queue[Event | str]", workers: int
 ) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         work(todo, Ledger(root), runtime, study, events.put, workers)
     except UserError as error:
@@ -202,6 +211,14 @@ def _worker(
     finally:
         events.close()
         events.join_thread()
+
+
+def _end_with_parent() -> None:
+    """A launcher that is killed leaves nobody behind who works on without one."""
+    parent = mp.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _messages(events: "Queue[Event | str]", workers: Sequence[Any]) -> Iterator[Event | str]:

@@ -97,6 +97,12 @@ def _shadow(scratch: Path, members: Sequence[Planned], ledger: Ledger) -> Ledger
     return Ledger(scratch)
 
 
+def refuse_loss() -> None:
+    """A run that another process took over ends all processes of it: the others stand in the middle of a step."""
+    if world() > 1:
+        raise UserError("another process has taken over the run, since this one gave no sign of life; run again.")
+
+
 def refuse_sharing(jobs: int, on: str) -> None:
     """Processes of one run are not also workers on several."""
     if world() > 1 and (jobs != 1 or on != "local"):

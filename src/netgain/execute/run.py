@@ -39,6 +39,7 @@ from netgain.execute.rollouts import bench_of, judging
 from netgain.execute.saw import saw
 from netgain.execute.strip import strips
 from netgain.execute.teachers import references_for
+from netgain.ledger.claims import Lost
 from netgain.ledger.files import storage_error
 from netgain.ledger.store import RunFolder
 from netgain.measure.batches import out_of_memory
@@ -145,7 +146,7 @@ class Bench:
                 return len(jobs)
             first.folder.fail(str(error), {})
             raise
-        except UserError:
+        except (UserError, Lost):
             raise
         except OSError as error:
             raise storage_error(first.folder.path, error) from error
@@ -266,7 +267,7 @@ def perform(jobs: Sequence[Job], method: Method, prepared: Prepared) -> None:
         records = {k: {**_record(jobs[k], learned, k), "cost": spent} for k in left}
         for k in left:
             jobs[k].folder.write("data.json", prepared.summary)
-            adapters[k].save(jobs[k].folder.path / "adapter")
+            jobs[k].save(adapters[k], "adapter")
             with nullcontext() if crew is None else crew.only(k):
                 records[k]["saw"] = saw(learned.training, k, prepared.train.rows)
                 records[k]["strips"] = strips(jobs[k])
@@ -337,14 +338,14 @@ def learn(jobs: Sequence[Job], student: Student, adapters: Sequence[Adapter], pr
     summary: dict[str, dict[str, Any]] = {}
     if not training.finished:
         training.references, summary = _references(jobs, student, prepared)
-    folders = {arm.name: each.folder.path / "adapter-best" for arm, each in zip(arms, jobs, strict=True)}
+    own = {each.each.sig: each for each in jobs}
     records = probe(train(training), training, job.runtime.probe_every)
-    records = watch(records, training, dev, run.dev, lambda arm: arm.adapter.save(folders[arm.name]))
+    records = watch(records, training, dev, run.dev, lambda arm: own[arm.name].save(arm.adapter, "adapter-best"))
     records = guarded(records, training, adapters[0], run, job.folder, lambda task: list(evaluated(job, "look", task)))
     records = noted(records, training, [each.folder for each in jobs])
     broken: set[int] = set()
     try:
-        for record in checkpoint.keep(records, training, states, job.runtime.checkpoint_seconds):
+        for record in checkpoint.keep(records, training, states, job.runtime.checkpoint_seconds, partial(_hold, jobs)):
             _note(jobs, record)
             broken |= _fail(jobs, arms, broken)
     except Diverged:
@@ -386,6 +387,11 @@ def _note(jobs: Sequence[Job], record: StepRecord) -> None:
             drawn = sum(answers for _, answers, _, _ in own.sampled.values())
             said = f"train, {drawn} answers sampled" if drawn else ""
             job.emit(Event(job.each.sig, "train", record.step, job.run.optim.steps, own.loss, rate, said))
+
+
+def _hold(jobs: Sequence[Job]) -> None:
+    for job in jobs:
+        job.folder.hold()
 
 
 def _fail(jobs: Sequence[Job], arms: Sequence[Arm], before: set[int]) -> set[int]:

@@ -9,10 +9,8 @@ LEDGER/teachers/<key>/   reference.json   what the numbers are of; its content i
 A row is found again by what was shown, asked and answered, so nothing that changes any of it reads an old number.
 """
 
-import fcntl
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,7 +20,8 @@ from typing import Any
 
 from netgain.data.source import Example, digest
 from netgain.errors import UserError
-from netgain.ledger.files import canonical_sum, sha256, storage_error, write_bytes, write_json
+from netgain.ledger.claims import Busy, Vigil
+from netgain.ledger.files import canonical_sum, sha256, write_bytes, write_json
 from netgain.objectives.references._base import Reference
 from netgain.objectives.references._stamp import files_of
 from netgain.spec.identity import essence
@@ -128,23 +127,17 @@ class Store:
         write_bytes(self.path / f"{name}.json", (json.dumps({**tree, "sum": canonical_sum(tree)}) + "\n").encode())
 
     @contextmanager
-    def claim(self, name: str) -> Iterator[bool]:
-        """Hold a piece of the work; False when another process does. The kernel frees it even after kill -9."""
-        lock = self.path / "locks" / name
+    def claim(self, name: str, vigil: Vigil) -> Iterator[bool]:
+        """Hold a piece of the work; False when another process does. Two that compute the same do no harm."""
         try:
-            lock.parent.mkdir(parents=True, exist_ok=True)
-            handle = os.open(lock, os.O_CREAT | os.O_RDWR, 0o644)
-        except OSError as error:
-            raise storage_error(lock, error) from error
+            claim, _ = vigil.take(self.path / "locks" / name)
+        except Busy:
+            yield False
+            return
         try:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                yield False
-                return
             yield True
         finally:
-            os.close(handle)
+            claim.release()
 
 
 def verified(file: Path) -> Path:

@@ -26,6 +26,7 @@ from netgain.errors import UserError
 from netgain.execute.along import Along
 from netgain.execute.prepare import Prepared, reads_of, references_of, seen, shown_before, teacher_rows
 from netgain.execute.teacher_store import Entry, Store, description, ids_sum, notes, row_text, verified
+from netgain.ledger.claims import Vigil
 from netgain.measure.batches import in_batches
 from netgain.models.lm import LM, Head
 from netgain.models.score import log_probs
@@ -171,6 +172,7 @@ class Desk:
         self.answers = {i: prepared.train.rows[i].answer for i in office.wanted}
         self._sums = {i: ids_sum(answer) for i, answer in self.answers.items()}
         self._open: dict[Path, dict[str, Tensor]] = {}
+        self._vigil = Vigil(office.runtime.claim_seconds)
 
     # ---- computing
     def places(self) -> dict[int, Entry]:
@@ -202,7 +204,7 @@ class Desk:
 
     def _piece(self, lm: LM, unit: list[int]) -> bool:
         """Compute what is missing of a piece of the work; False when another process is at it."""
-        with self.store.claim(digest(*(self.texts[i] for i in unit))) as mine:
+        with self.store.claim(digest(*(self.texts[i] for i in unit)), self._vigil) as mine:
             if mine and (todo := self.missing(unit)):
                 self._compute(lm, todo)
             return mine

@@ -5,14 +5,19 @@ import hashlib
 import json
 import os
 import re
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from netgain.errors import UserError
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Replace `path` by `content` in one step; a full disk leaves the old file and one sentence."""
+def write_bytes(path: Path, content: bytes, check: Callable[[], object] = lambda: None) -> None:
+    """Replace `path` by `content` in one step; a full disk leaves the old file and one sentence.
+
+    `check` is called when the content is on disk and not yet in its place; what it raises leaves the old file.
+    """
     draft = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -20,15 +25,18 @@ def write_bytes(path: Path, content: bytes) -> None:
             out.write(content)
             out.flush()
             os.fsync(out.fileno())
+        check()
         draft.replace(path)
     except OSError as error:
-        draft.unlink(missing_ok=True)
         raise storage_error(path, error) from error
+    finally:
+        with suppress(OSError):  # whatever refused the file may refuse this too
+            draft.unlink(missing_ok=True)
 
 
-def write_json(path: Path, tree: Any) -> None:
+def write_json(path: Path, tree: Any, check: Callable[[], object] = lambda: None) -> None:
     """`tree` as indented JSON, in one step."""
-    write_bytes(path, (json.dumps(tree, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode())
+    write_bytes(path, (json.dumps(tree, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode(), check)
 
 
 def storage_error(path: Path, error: Exception) -> UserError:

@@ -3,12 +3,11 @@
 LEDGER/runs/<sig>/   spec.json env.json data.json metrics.jsonl items.parquet adapter/ adapter-best/ record.json
                      checkpoint/ and parts/ while the run is alive; failure.json instead of record.json
 LEDGER/studies/      which runs a study is made of
-LEDGER/locks/        who is working on what; the kernel frees a lock with its process
+LEDGER/locks/        who is working on what (claims.py)
 """
 
 import fcntl
 import json
-import os
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -20,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from netgain.errors import UserError
+from netgain.ledger.claims import Claim, Lost, Vigil
 from netgain.ledger.files import canonical_sum, sha256, storage_error, write_bytes, write_json
 from netgain.ledger.items import SCHEMA, Item, table
 
@@ -37,17 +37,17 @@ class Corrupt(UserError):
     """A file of a finished run is not the file that its record describes."""
 
 
-class Busy(Exception):
-    """Another process is executing this run."""
-
-
 class RunFolder:
-    """One run's folder. Reading verifies; writing is atomic; finishing seals."""
+    """One run's folder. Reading verifies; writing is atomic; finishing seals.
+
+    While it is claimed, nothing is written once another process has taken the run over: that raises Lost.
+    """
 
     def __init__(self, ledger: "Ledger", sig: str) -> None:
         self.ledger = ledger
         self.sig = sig
         self.path = ledger.root / "runs" / sig
+        self._claim: Claim | None = None
 
     # ---- state
     def state(self) -> State:
@@ -66,44 +66,56 @@ class RunFolder:
         return "failed" if (self.path / "failure.json").exists() else "missing"
 
     @contextmanager
-    def claim(self) -> Iterator[None]:
-        """Hold this run; raises Busy when another process does. The kernel frees it even after kill -9."""
-        lock = self.ledger.root / "locks" / self.sig
+    def claim(self, vigil: Vigil | None = None) -> Iterator[None]:
+        """Hold this run; raises Busy when another process does. A vigil takes it from one that no longer goes."""
+        claim, taken = (vigil or Vigil(None)).take(self.ledger.root / "locks" / self.sig)
         try:
-            lock.parent.mkdir(parents=True, exist_ok=True)
-            handle = os.open(lock, os.O_CREAT | os.O_RDWR, 0o644)
-        except OSError as error:
-            raise storage_error(lock, error) from error
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(handle)
-            raise Busy(self.sig) from None
-        try:
+            if taken and self.state_on_disk() != "done":
+                self._part_from(claim)
+            self._claim = claim
             yield
         finally:
-            os.close(handle)
+            self._claim = None
+            claim.release()
+
+    def hold(self) -> None:
+        """Raise Lost when another process has taken the claim over."""
+        if self._claim is not None and not self._claim.held():
+            raise Lost(self.sig)
+
+    def _part_from(self, claim: Claim) -> None:
+        """Give the run new files: what the one before had open, and may go on writing, is no longer the run's."""
+        if self.path.is_dir():
+            draft, left = (claim.path.with_name(f".{self.sig}.{name}") for name in ("new", "left"))
+            for aside in (draft, left):
+                shutil.rmtree(aside, ignore_errors=True)
+            shutil.copytree(self.path, draft)
+            self.path.rename(left)
+            draft.rename(self.path)
+            shutil.rmtree(left)
 
     # ---- writing
     def start(self, spec: Mapping[str, Any], env: Mapping[str, Any]) -> None:
         """Open the folder for work: what was asked, and on what it runs."""
+        self.hold()
         (self.path / "failure.json").unlink(missing_ok=True)
-        write_json(self.path / "spec.json", spec)
-        write_json(self.path / "env.json", env)
+        self.write("spec.json", spec)
+        self.write("env.json", env)
 
     def write(self, name: str, tree: Any) -> None:
         """A JSON file of the run."""
-        write_json(self.path / name, tree)
+        write_json(self.path / name, tree, self.hold)
 
     def metrics_up_to(self, step: int) -> None:
         """Drop the metric rows after `step`: what a resumed run will measure again."""
         path = self.path / "metrics.jsonl"
         if path.exists():
             kept = [row for row in _json_lines(path) if row["step"] <= step]
-            write_bytes(path, "".join(json.dumps(row) + "\n" for row in kept).encode())
+            write_bytes(path, "".join(json.dumps(row) + "\n" for row in kept).encode(), self.hold)
 
     def append_metrics(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Add rows to metrics.jsonl; readable while the run is alive."""
+        self.hold()
         path = self.path / "metrics.jsonl"
         try:
             with path.open("a", encoding="utf-8") as out:
@@ -113,6 +125,7 @@ class RunFolder:
 
     def note(self, words: str) -> None:
         """Add a line with the time of day to the run's log."""
+        self.hold()
         path = self.path / LOG
         try:
             with path.open("a", encoding="utf-8") as out:
@@ -126,27 +139,28 @@ class RunFolder:
 
     def write_part(self, name: str, items: Iterable[Item]) -> None:
         """Keep the items of one task, so that a killed evaluation never measures them again."""
-        write_bytes(self.part(name), _parquet(table(items, self.sig)))
+        write_bytes(self.part(name), _parquet(table(items, self.sig)), self.hold)
 
     def seal_items(self, names: Iterable[str]) -> None:
         """Join the parts, in the given order, into items.parquet."""
         tables = [pq.read_table(self.part(name), schema=SCHEMA) for name in names]
-        write_bytes(self.path / "items.parquet", _parquet(pa.concat_tables(tables)))
+        write_bytes(self.path / "items.parquet", _parquet(pa.concat_tables(tables)), self.hold)
 
     def finish(self, record: Mapping[str, Any]) -> None:
         """Write record.json last: from now on the run is finished and its files are fixed."""
         files = {str(f.relative_to(self.path)): sha256(f) for f in self._recorded()}
         tree = {**record, "format": FORMAT, "sig": self.sig, "files": files}
-        write_json(self.path / "record.json", {**tree, "sum": canonical_sum(tree)})
+        self.write("record.json", {**tree, "sum": canonical_sum(tree)})
         for name in TRANSIENT:
             _remove(self.path / name)
 
     def fail(self, reason: str, details: Mapping[str, Any] | None = None) -> None:
         """Say why the run ended without a result; its checkpoint stays."""
-        write_json(self.path / "failure.json", {"reason": reason, **(details or {})})
+        self.write("failure.json", {"reason": reason, **(details or {})})
 
     def forget(self) -> None:
         """Delete the folder, to do the run again."""
+        self.hold()
         _remove(self.path)
 
     def _recorded(self) -> Iterator[Path]:

@@ -414,6 +414,7 @@ class Runtime(Frozen):
     keeps three digits of each, so results differ in about the third digit of the distillation term.
     `pack` arms that share all but objective and optimiser train and are measured together: as many as memory allows,
     that many, or none.
+    `claim_seconds` without a beat after which a run is taken from the process that holds it (ledger/claims.py).
     """
 
     device: str = "auto"
@@ -426,3 +427,4 @@ class Runtime(Frozen):
     teacher_dtype: Literal["float32", "bfloat16"] = "float32"
     checkpoint_seconds: float = Field(default=30.0, ge=0)
     pack: Literal["auto", "off"] | PositiveInt = "auto"
+    claim_seconds: float | None = Field(default=60.0, gt=0)

@@ -8,7 +8,7 @@ trained beside its own, so they may go on together, apart, or with others.
 import json
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -27,23 +27,25 @@ from netgain.training.loop import StepRecord, Training
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
 
-def save(training: Training, paths: Sequence[Path]) -> None:
+def save(training: Training, paths: Sequence[Path], check: Callable[[], object] = lambda: None) -> None:
     """Replace the path of each arm by its state after the last finished step: all written beside it and synced, then
-    all renamed, so that arms which were killed together seldom have to go on apart."""
+    all renamed, so that arms which were killed together seldom have to go on apart. `check` is called in between."""
     drafts = [path.with_name(f".{path.name}.{os.getpid()}.part") for path in paths]
     try:
         for k, draft in enumerate(drafts):
             draft.parent.mkdir(parents=True, exist_ok=True)
             save_file(_tensors(training, k), draft, metadata={"state": json.dumps(_counters(training, k))})
             _sync(draft)
+        check()
         for draft, path in zip(drafts, paths, strict=True):
             draft.replace(path)
         for path in paths:
             _sync(path.parent)
     except (OSError, SafetensorError) as error:
+        raise storage_error(paths[0], error) from error
+    finally:
         for draft in drafts:
             draft.unlink(missing_ok=True)
-        raise storage_error(paths[0], error) from error
 
 
 def _tensors(training: Training, k: int) -> dict[str, Tensor]:
@@ -132,7 +134,11 @@ def _load_arm(training: Training, k: int, state: dict[str, Any], tensors: dict[s
 
 
 def keep(
-    records: Iterator[StepRecord], training: Training, paths: Sequence[Path], seconds: float
+    records: Iterator[StepRecord],
+    training: Training,
+    paths: Sequence[Path],
+    seconds: float,
+    check: Callable[[], object] = lambda: None,
 ) -> Iterator[StepRecord]:
     """Pass the records on; save when `seconds` have passed since the last save, and after the last step.
 
@@ -142,7 +148,7 @@ def keep(
     for record in records:
         yield record
         if time.monotonic() - last >= seconds or training.finished:
-            save(training, paths)
+            save(training, paths, check)
             saved, last = training.step, time.monotonic()
     if saved != training.step:
-        save(training, paths)
+        save(training, paths, check)
