@@ -55,9 +55,7 @@ def taken(training: Training, dev: bool = False) -> list[StepRecord]:
     return list(records)
 
 
-@pytest.mark.parametrize(
-    ("kind", "limit", "after", "left"), [("cuda", 7, 0, 4), ("cpu", 4, 9, 4), ("cuda", 1, 5, 1)]
-)
+@pytest.mark.parametrize(("kind", "limit", "after", "left"), [("cuda", 7, 0, 4), ("cpu", 4, 9, 4), ("cuda", 1, 5, 1)])
 def test_a_step_that_does_not_fit_is_the_same_step_in_parts(
     make: Make, model: Callable[..., LM], kind: str, limit: int, after: int, left: int
 ) -> None:
