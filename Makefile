@@ -33,7 +33,7 @@ test-slow: setup  ## The tests that take minutes
 
 chaos: setup  ## Kill, corrupt and starve real runs, here and on a Ray cluster: what survives? (under 15 minutes)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[ray,slurm]'
-	$(BIN)/python -m pytest -m chaos tests/chaos
+	$(BIN)/python -m pytest -m chaos -n 2 --dist loadfile tests/chaos
 
 AXE := .venv/axe/node_modules/axe-core/axe.min.js
 

@@ -4,11 +4,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harm import RUNS, STUDY, TALLY, items, said, start
+from harm import RUNS, STUDY, TALLY, count, items, said, start
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A worker of pytest-xdist hands its counts to the process that prints them."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["tally"] = TALLY
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    for kind, (tried, survived) in getattr(node, "workeroutput", {}).get("tally", {}).items():
+        count(kind, tried, survived)
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    for kind, (tried, survived) in TALLY.items():
+    for kind, (tried, survived) in sorted(TALLY.items()):
         terminalreporter.write_line(f"{kind}: {tried} tried, {survived} survived, {tried - survived} lost")
 
 

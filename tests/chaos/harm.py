@@ -4,6 +4,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,24 +44,30 @@ contrasts:
 RUNS = 5
 
 Start = Callable[..., subprocess.Popen[str]]
-TALLY: dict[str, list[int]] = {}
+TALLY: dict[str, tuple[int, int]] = {}
+TALLYING = threading.Lock()
 
 
 @contextmanager
 def fault(kind: str) -> Iterator[None]:
     """Counts one fault, and whether what follows it held."""
-    counts = TALLY.setdefault(kind, [0, 0])
-    counts[0] += 1
+    count(kind, 1, 0)
     yield
-    counts[1] += 1
+    count(kind, 0, 1)
 
 
-def start(*arguments: str | Path) -> subprocess.Popen[str]:
+def count(kind: str, tried: int, survived: int) -> None:
+    with TALLYING:
+        before = TALLY.get(kind, (0, 0))
+        TALLY[kind] = before[0] + tried, before[1] + survived
+
+
+def start(*arguments: str | Path, **environment: str) -> subprocess.Popen[str]:
     """netgain, in a process group of its own."""
     return subprocess.Popen(
         [sys.executable, "-m", "netgain", *map(str, arguments)],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "100"},
+        env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "100", **environment},
     )  # fmt: skip
 
 
@@ -70,8 +78,43 @@ def said(process: subprocess.Popen[str], code: int = 0) -> str:
 
 
 def kill(process: subprocess.Popen[str]) -> None:
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
+    """kill -9 of the process that was started, and of no other: those that it has started must end by themselves."""
+    process.send_signal(signal.SIGKILL)
+    try:
+        process.communicate(timeout=60)  # until nobody has its output open
+        assert not (left := family(process.pid)), left
+    finally:
+        for orphan in family(process.pid):
+            os.kill(orphan, signal.SIGKILL)
+
+
+def family(leader: int) -> list[int]:
+    """The processes of the session that a process began."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = entry.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue  # it has just ended
+        if int(fields[3]) == leader and fields[0] != "Z":
+            found.append(int(entry.parent.name))
+    return found
+
+
+def contents(ledger: Path) -> dict[str, tuple[int, bytes]]:
+    """Every file of every run, and when it was written."""
+    files = (file for file in (ledger / "runs").rglob("*") if file.is_file())
+    return {str(file.relative_to(ledger)): (file.stat().st_mtime_ns, file.read_bytes()) for file in files}
+
+
+def wait_for(ledger: Path, pattern: str, process: subprocess.Popen[str]) -> Path:
+    """The first file of this pattern that a process makes."""
+    deadline = time.monotonic() + 300
+    while not (found := sorted(ledger.glob(pattern))):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return found[0]
 
 
 def items(ledger: Path) -> dict[str, list[dict[str, Any]]]:

@@ -1,22 +1,24 @@
 """A study on a Ray cluster leaves the ledger that it leaves here, though nodes die under it."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
-from harm import items, same
+from harm import contents, fault, items, same
 
 ray = pytest.importorskip("ray")
 from ray.cluster_utils import Cluster  # noqa: E402
 
 pytestmark = pytest.mark.chaos
 
-STUDY = Path(__file__).parents[2] / "studies" / "distillation_lambda.yaml"
+DISTILLATION = Path(__file__).parents[2] / "studies" / "distillation_lambda.yaml"
 
 
 def netgain(*arguments: str | Path, address: str | None = None) -> subprocess.Popen[str]:
@@ -31,13 +33,6 @@ def ended(process: subprocess.Popen[str]) -> str:
     return said
 
 
-@pytest.fixture(scope="module")
-def local(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    ledger = tmp_path_factory.mktemp("local")
-    ended(netgain("run", STUDY, "--scale", "tiny", "--ledger", ledger, "--pack", "off"))
-    return ledger
-
-
 @pytest.fixture
 def cluster() -> Iterator[Any]:
     made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
@@ -48,42 +43,68 @@ def cluster() -> Iterator[Any]:
     made.shutdown()
 
 
-def test_a_node_that_dies_costs_time_and_nothing_else(local: Path, cluster: Any, tmp_path: Path) -> None:
-    process = netgain(
-        "run", STUDY, "--scale", "tiny", "--ledger", tmp_path, "--on", "ray", "--pack", "2", address=cluster.address
-    )
-    deadline = time.monotonic() + 120
-    while not list((tmp_path / "runs").glob("*/checkpoint")) and not list((tmp_path / "runs").glob("*/record.json")):
+def test_a_node_that_dies_costs_time_and_nothing_else(cluster: Any, tmp_path: Path) -> None:
+    local, spread = tmp_path / "local", tmp_path / "spread"
+    study = ("run", DISTILLATION, "--scale", "tiny")
+    with fault("a node of a cluster that dies"):
+        process = netgain(*study, "--ledger", spread, "--on", "ray", "--pack", "2", address=cluster.address)
+        until(lambda: [*spread.glob("runs/*/checkpoint"), *spread.glob("runs/*/record.json")], process)
+        cluster.remove_node(sorted(cluster.worker_nodes, key=str)[0], allow_graceful=False)
+        ended(process)
+        ended(netgain(*study, "--ledger", local, "--pack", "off"))
+        same(spread, local)
+
+
+def until(seen: Callable[[], object], process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 300
+    while not seen():
         assert time.monotonic() < deadline
-        assert process.poll() is None
-        time.sleep(0.2)
-    cluster.remove_node(sorted(cluster.worker_nodes, key=str)[0], allow_graceful=False)
-    ended(process)
-    same(tmp_path, local)
+        assert process.poll() is None, ended(process)
+        time.sleep(0.05)
 
 
-def test_a_driver_that_dies_is_started_again(local: Path, cluster: Any, tmp_path: Path) -> None:
-    arguments = ("run", STUDY, "--scale", "tiny", "--ledger", tmp_path, "--on", "ray")
-    process = netgain(*arguments, address=cluster.address)
-    deadline = time.monotonic() + 120
-    while not list((tmp_path / "runs").glob("*/spec.json")):
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
-    process.kill()
-    process.communicate()
-    ended(netgain(*arguments, address=cluster.address))
-    same(tmp_path, local)
+def test_a_driver_that_dies_is_started_again(study: Path, whole: Path, cluster: Any, tmp_path: Path) -> None:
+    arguments = ("run", study, "--ledger", tmp_path, "--on", "ray")
+    with fault("a driver of a cluster that dies"):
+        process = netgain(*arguments, address=cluster.address)
+        until(lambda: list(tmp_path.glob("runs/*/spec.json")), process)
+        process.kill()
+        process.communicate()
+        ended(netgain(*arguments, address=cluster.address))
+        same(tmp_path, whole)
 
 
-def test_nodes_without_a_shared_folder_send_their_runs_home(local: Path, cluster: Any, tmp_path: Path) -> None:
+def test_a_worker_that_hangs_is_replaced_and_writes_nothing_more(
+    study: Path, whole: Path, cluster: Any, tmp_path: Path
+) -> None:
+    with fault("a worker of a cluster that hangs"):
+        process = netgain("run", study, "--ledger", tmp_path, "--on", "ray", "--silence", "20", address=cluster.address)
+        until(lambda: list(tmp_path.glob("runs/*/metrics.jsonl")), process)
+        at_work = next(iter(tmp_path.glob("runs/*/metrics.jsonl"))).parent.name
+        worker = int((tmp_path / "locks" / at_work).read_text().split()[1])
+        os.kill(worker, signal.SIGSTOP)
+        ended(process)
+        same(tmp_path, whole)
+        left = contents(tmp_path)
+        with suppress(ProcessLookupError):  # Ray may have ended it
+            os.kill(worker, signal.SIGCONT)
+        time.sleep(5)
+        assert contents(tmp_path) == left
+
+
+def test_nodes_without_a_shared_folder_send_their_runs_home(
+    study: Path, whole: Path, cluster: Any, tmp_path: Path
+) -> None:
     mirror = f"file://{tmp_path}/mirror"
-    ended(netgain("run", STUDY, "--scale", "tiny", "--ledger", tmp_path / "home", "--on", "ray", "--mirror", mirror,
-                  address=cluster.address))  # fmt: skip
-    same(tmp_path / "home", local)
-    assert len(list((tmp_path / "mirror" / "runs").glob("*/record.json"))) == len(items(local))
+    with fault("workers without a shared folder"):
+        ended(netgain("run", study, "--ledger", tmp_path / "home", "--on", "ray", "--mirror", mirror,
+                      address=cluster.address))  # fmt: skip
+        same(tmp_path / "home", whole)
+        assert len(list((tmp_path / "mirror" / "runs").glob("*/record.json"))) == len(items(whole))
 
 
-def test_jobs_of_a_queue_do_what_one_process_does(local: Path, tmp_path: Path) -> None:
+def test_jobs_of_a_queue_do_what_one_process_does(study: Path, whole: Path, tmp_path: Path) -> None:
     pytest.importorskip("submitit")
-    ended(netgain("run", STUDY, "--scale", "tiny", "--ledger", tmp_path, "--on", "slurm-local"))
-    same(tmp_path, local)
+    with fault("jobs of a queue"):
+        ended(netgain("run", study, "--ledger", tmp_path, "--on", "slurm-local"))
+        same(tmp_path, whole)
