@@ -135,9 +135,15 @@ def test_a_rotated_copy_with_the_stitched_adapter_computes_what_the_source_does_
     plain = stream(llama, ids)
     torch.testing.assert_close(stream(copy, ids), plain @ turn, rtol=1e-3, atol=1e-3)
     generator = torch.Generator().manual_seed(6)
-    exact = ("q_proj", "k_proj", "v_proj", "o_proj", "down_proj")  # what reads more than it writes
-    own = Lora(r=4, alpha=8, targets=exact).attach(llama, generator)
-    own.set_state({n: 0.05 * torch.randn(t.shape, generator=generator) for n, t in own.state().items()})
+    wide = {n: m.weight.detach() for n, m in llama.net.named_modules() if n.endswith(("gate_proj", "up_proj"))}
+    own = Lora(r=4, alpha=8, targets="all-linear").attach(llama, generator)
+    drawn = {n: 0.05 * torch.randn(t.shape, generator=generator) for n, t in own.state().items()}
+    for name, tensor in drawn.items():
+        place = name.removeprefix("base_model.model.").removesuffix(".lora_B.weight")
+        if place in wide:  # text says nothing of directions that a layer never writes, so the update stays in its range
+            drawn[name] = wide[place] @ torch.linalg.lstsq(wide[place], tensor).solution
+    assert sum("mlp" in name for name in drawn) == 2 * 3 * llama.net.config.num_hidden_layers
+    own.set_state(drawn)
     own.save(tmp_path / "own")
     moved = stream(llama, ids)
     own.remove()
