@@ -10,10 +10,13 @@ pytest.importorskip("playwright", reason="make test-browser installs it")
 
 from drawn import fill, study
 from playwright.sync_api import Browser
+from test_diversity_report import asked
+from test_diversity_report import fill as fill_spread
 from watched import Watched
 
 from netgain.report.html.page import render
 from netgain.report.study import build
+from netgain.spec.frontier import Decision
 
 pytestmark = pytest.mark.browser
 
@@ -41,6 +44,18 @@ def test_it_is_silent_and_asks_for_nothing(watched: Watched, report: Path) -> No
 def test_it_never_scrolls_sideways(watched: Watched, report: Path) -> None:
     page = watched.open(report)
     assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+
+
+def test_a_long_decision_breaks_into_lines(browser: Browser, tmp_path: Path) -> None:
+    say = Decision(say="no evidence: keep plain fine-tuning and choose a temperature by hand")
+    study = asked().model_copy(update={"decisions": (say,)})
+    ledger = fill_spread(tmp_path)
+    page = Watched(browser.new_context(viewport={"width": 390, "height": 900})).page
+    (tmp_path / "report.html").write_text(render(build(study, ledger), ledger).html, encoding="utf-8")
+    page.goto((tmp_path / "report.html").as_uri())
+    wide = "[...document.querySelectorAll('.answer, .answer .verdict')].map(e => e.getBoundingClientRect().right)"
+    assert len(page.evaluate(wide)) >= 4
+    assert max(page.evaluate(wide)) <= 390
 
 
 def test_every_chart_is_drawn_in_one_width(watched: Watched, report: Path) -> None:

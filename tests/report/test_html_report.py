@@ -19,6 +19,7 @@ from netgain.report.html.page import Price, Rendered, render, sections
 from netgain.report.paper import write_all
 from netgain.report.study import build
 from netgain.report.verify import parse
+from netgain.spec.study import Contrast
 
 Uncounted = Callable[[Rendered], dict[str, str]]
 HOSTILE = (
@@ -87,6 +88,17 @@ def test_the_sections_stand_in_the_order_that_was_asked(page: str) -> None:
     assert [name for name in found if name in order] == order
     assert found[-2:] == ["cost", "provenance"]
     assert [section.name for section in sections() if section.name in found] == found
+
+
+def test_an_answer_names_the_baselines_where_they_differ(tmp_path: Path) -> None:
+    asked = study(arms=("sft", "anchored"))
+    gained = Contrast(arm="anchored", versus="sft", task="label", metric="accuracy")
+    both = asked.model_copy(update={"contrasts": (asked.contrasts[0], gained)})
+    ledger = fill(tmp_path, asked, 60)
+    heads = [render(build(each, ledger), ledger).html.partition('id="completeness"')[0] for each in (asked, both)]
+    assert "sft against base" not in heads[0]
+    assert "anchored against base" in heads[1]
+    assert "anchored against sft" in heads[1]
 
 
 def test_a_study_adds_a_section_by_adding_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -89,9 +89,10 @@ def _many(page: Page, asked: Sequence[Judged]) -> tuple[str, str, str]:
     tones = {page.tone(each) for each in asked}
     head, tone = (next(iter(counts)), tones.pop()) if len(counts) == 1 else ("it depends", "open")
     tally = ", ".join(f"{n} {word}" for word, n in counts.items())
+    tell = _said if len({each.versus for each in asked}) == 1 else _said_against
     if len(asked) <= LISTED:
         on = dict.fromkeys(f"{each.task}/{each.metric}" for each in asked)
-        said = [(name, [_said(each) for each in asked if f"{each.task}/{each.metric}" == name]) for name in on]
+        said = [(name, [tell(each) for each in asked if f"{each.task}/{each.metric}" == name]) for name in on]
         return head, tone, " ".join(f"On {name}: {'; '.join(words)}." for name, words in said)
     if len({(each.task, each.metric) for each in asked}) > 1:
         return head, tone, f"Of {len(asked)} declared contrasts: {tally}."
@@ -99,15 +100,23 @@ def _many(page: Page, asked: Sequence[Judged]) -> tuple[str, str, str]:
     return (
         head,
         tone,
-        f"Of {len(asked)} declared contrasts: {tally}. Best: {_said(ranked[-1])}; worst: {_said(ranked[0])}.",
+        f"Of {len(asked)} declared contrasts: {tally}. Best: {tell(ranked[-1])}; worst: {tell(ranked[0])}.",
     )
 
 
 def _said(each: Judged) -> str:
     """`sft +14.8 points (95 %: +6.8 to +22.6 points)`, + being better."""
+    return f"{each.arm} {_interval(each)}"
+
+
+def _said_against(each: Judged) -> str:
+    """The same where arms are held against different ones: `sft against base +14.8 points (...)`."""
+    return f"{each.arm} against {each.versus} {_interval(each)}"
+
+
+def _interval(each: Judged) -> str:
     signed, scale = direction(each), each.verdict.answer.scale
-    between = f"{say_level(signed.level)}: {say_range(signed.low, signed.high, scale)}"
-    return f"{each.arm} {say(signed.estimate, scale)} ({between})"
+    return f"{say(signed.estimate, scale)} ({say_level(signed.level)}: {say_range(signed.low, signed.high, scale)})"
 
 
 def _overall(page: Page, arm: str) -> Markup:
