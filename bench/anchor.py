@@ -20,7 +20,6 @@ import argparse
 import itertools
 import json
 import logging
-import multiprocessing
 import statistics
 import sys
 import tempfile
@@ -33,7 +32,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from claim import Claim, gemm_rate, peak_mb
+from claim import Claim, gemm_rate, in_process, peak_mb
 from linear_loss import TARGETS, TERMS, WEIGHT, asked_of, divergence, on_gpu, parser
 from netgain.adapters.lora import Lora
 from netgain.data.chat import Encoded
@@ -169,7 +168,7 @@ def trainer_seconds(asked: argparse.Namespace) -> tuple[list[float], float]:
     return [after - before for before, after in itertools.pairwise(marks)], losses[-1]
 
 
-def measure(name: str, asked: argparse.Namespace, out: Any) -> None:
+def measure(name: str, asked: argparse.Namespace) -> tuple[float, float, float]:
     """One variant, in a process of its own: median seconds of a step, peak MB, last loss."""
     torch.set_num_threads(asked.threads)
     logging.disable(logging.WARNING)
@@ -180,18 +179,7 @@ def measure(name: str, asked: argparse.Namespace, out: Any) -> None:
         "trainer": lambda: trainer_seconds(asked),
     }
     times, loss = run[name]()
-    out.put((statistics.median(times[1:] or times), peak_mb(on_gpu(asked)), loss))
-
-
-def process(name: str, asked: argparse.Namespace) -> tuple[float, float, float]:
-    """What `measure` says of a variant."""
-    context = multiprocessing.get_context("spawn")
-    out = context.Queue()
-    child = context.Process(target=measure, args=(name, asked, out))
-    child.start()
-    found: tuple[float, float, float] = out.get()
-    child.join()
-    return found
+    return statistics.median(times[1:] or times), peak_mb(on_gpu(asked)), loss
 
 
 def floor(asked: argparse.Namespace) -> float:
@@ -223,7 +211,7 @@ def shaped() -> argparse.Namespace:
 def main() -> None:
     """Print one line of JSON, and the claims."""
     asked = shaped()
-    turns = [{name: process(name, asked) for name in VARIANTS} for _ in range(asked.rounds)]
+    turns = [{name: in_process(measure, name, asked) for name in VARIANTS} for _ in range(asked.rounds)]
     tokens, last = asked.rows * asked.length, turns[-1]
     result = {
         "divergence": asked.divergence,

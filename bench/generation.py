@@ -171,8 +171,9 @@ def measure(name: str, size: dict[str, int], dtype: str, rounds: int) -> dict[st
     token = min(seconds["batched"]) / NUMBERS.new
     floor = f"{token * 1e3:.1f} ms for a token of every answer; reading the weights once takes {read * 1e3:.1f} ms"
     say = Say(f"{name}, {dtype}", seconds, {each: extra(run) for each, run in sides.items()})
-    say(("hf", "batched"), f"greedy generation of {NUMBERS.prompts} prompts", target, f"{same:.1%} of the tokens are the same",
-        floor, f"16 greedy answers, {short}: HF generate one by one")  # fmt: skip
+    words = f"greedy generation of {NUMBERS.prompts} prompts"
+    say(("hf", "batched"), words, target, f"{same:.1%} of the tokens are the same", floor,
+        f"16 greedy answers, {short}: HF generate one by one")  # fmt: skip
     say(("pairs", "tree"), f"scores of {LABELS} labels", 1 / 5, f"scores differ by {apart:.0e}", "",
         f"4 labels a question, {short}: a forward pass each")  # fmt: skip
     found = {

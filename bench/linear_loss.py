@@ -19,7 +19,6 @@ naive. "naive" makes the logits of every position, as a trainer does; `naive sup
 import argparse
 import importlib.util
 import json
-import multiprocessing
 import statistics
 import sys
 import time
@@ -31,7 +30,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from claim import Claim, copy_rate, gemm_rate, peak_mb
+from claim import Claim, copy_rate, gemm_rate, in_process, peak_mb
 from netgain.adapters.lora import Lora
 from netgain.data.view import View
 from netgain.models.lm import LM
@@ -298,27 +297,19 @@ def interleaved(steps: dict[str, Step], rounds: int) -> Turns:
     return Turns(wall, cpu, losses)
 
 
-def peak(name: str, asked: argparse.Namespace, out: Any) -> None:
+def peak(name: str, asked: argparse.Namespace) -> float:
     """MB above the loaded model that two steps of one variant reach; run in a process of its own."""
     bench = made(asked)
     before = peak_mb(on_gpu(asked))
     step = variants(bench, name)[name]
     step()
     step()
-    out.put(peak_mb(on_gpu(asked)) - before)
+    return peak_mb(on_gpu(asked)) - before
 
 
 def peaks(names: list[str], asked: argparse.Namespace) -> dict[str, float]:
     """Each variant's peak, one process after the other."""
-    context = multiprocessing.get_context("spawn")
-    found: dict[str, float] = {}
-    for name in names:
-        out = context.Queue()
-        child = context.Process(target=peak, args=(name, asked, out))
-        child.start()
-        found[name] = out.get()
-        child.join()
-    return found
+    return {name: in_process(peak, name, asked) for name in names}
 
 
 def floor(asked: argparse.Namespace, lm: LM) -> tuple[float, float]:

@@ -25,7 +25,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from torch import nn
 
-from claim import Claim, peak_mb
+from claim import Claim, in_process, peak_mb
 from netgain.adapters.lora import Lora
 from netgain.data.chat import Encoded
 from netgain.data.view import Autoregressive, View
@@ -131,14 +131,23 @@ def trainer_ms(size: dict[str, int], table: list[Encoded], steps: int, *, trl: b
             marks.append(time.perf_counter())
 
     with tempfile.TemporaryDirectory() as folder:
+        own: dict[str, Any] = {"bf16": False, "max_length": None} if trl else {}  # else TRL computes in bfloat16
         arguments = (kinds.SFTConfig if trl else TrainingArguments)(
             folder, per_device_train_batch_size=size["batch"], max_steps=steps, save_strategy="no", report_to=[],
             use_cpu=True, disable_tqdm=True, logging_strategy="no", lr_scheduler_type="constant", learning_rate=LR,
+            **own,
         )  # fmt: skip
         own = {"processing_class": lm.tok} if trl else {}
         kind = kinds.SFTTrainer if trl else Trainer
         kind(model=peft, args=arguments, train_dataset=data, callbacks=[Clock()], **own).train()
     return statistics.median(b - a for a, b in itertools.pairwise(marks[2:])) * 1e3
+
+
+def alone(size: dict[str, int], steps: int, trl: bool, threads: int) -> float:
+    """What `trainer_ms` says; for a process of its own, since each trainer sets up accelerate for all behind it."""
+    torch.set_num_threads(threads)
+    logging.disable(logging.WARNING)
+    return trainer_ms(size, rows(size, 8 * size["batch"]), steps, trl=trl)
 
 
 def interleaved(loops: dict[str, Iterator[object]], steps: int) -> dict[str, list[float]]:
@@ -172,7 +181,7 @@ def measure(name: str, size: dict[str, int], steps: int, rounds: int) -> dict[st
             times[each] += values
         whole.append(statistics.median(a / b for a, b in zip(turn["netgain"], turn["bare"], strict=True)))
         for each, found in trainer.items():
-            found.append(trainer_ms(size, table, steps, trl=each == "TRL"))
+            found.append(in_process(alone, size, steps, each == "TRL", torch.get_num_threads()))
     ratio = {
         each: statistics.median(a / b for a, b in zip(times["netgain"], times[each], strict=True))
         for each in ("bare", "plain")
