@@ -17,7 +17,6 @@ REAL = os.environ.get("NETGAIN_DATA")
 
 EMBEDDED = (
     "sentiment",
-    "negation",
     "arithmetic",
     "entities",
     "ppl",
@@ -25,6 +24,7 @@ EMBEDDED = (
     {"kind": "paraphrase", "source": {"kind": "embedded", "suite": "paraphrase", "n": 60}},
     {"kind": "qa", "source": {"kind": "embedded", "suite": "qa", "n": 60}},
     {"kind": "pos", "source": {"kind": "embedded", "suite": "pos", "n": 60}},
+    "negation",
 )
 
 
@@ -58,6 +58,11 @@ def corpora(tmp_path: Path) -> Path:
         "glue/MRPC/train.tsv",
         mrpc + "0\t7\t8\tq one\tX TWO\n1\t9\t10\tr one\tr two\n0\t11\t12\ts one\ts two\n",
     )
+    stsb = "index\tgenre\tscore\tsentence1\tsentence2\n"
+    scored = ("4.0\tm one\tm two", "2.5\tn one\tn two", "1.0\to one\to two")
+    write(tmp_path, "glue/STS-B/dev.tsv", stsb + "".join(f"{i}\tnews\t{each}\n" for i, each in enumerate(scored)))
+    scored = ("1.2\tp one\tp two", "4.6\tq one\tM TWO", "4.2\tr one\tr two", "0.0\ts one\ts two")
+    write(tmp_path, "glue/STS-B/train.tsv", stsb + "".join(f"{i}\tnews\t{each}\n" for i, each in enumerate(scored)))
     write(tmp_path, "xtreme/pawsx/dev-en.tsv", "".join(f"a {i}\tb {i}\t{i % 2}\n" for i in range(40)))
     conll = "".join(f"Ann{i}\tB-person\nLee\tI-person\nsleeps\tO\n\n" for i in range(8))
     for part in ("test", "train"):
@@ -91,6 +96,7 @@ CORPORA = (
     "nli",
     {"kind": "nli", "corpus": "rte"},
     "paraphrase",
+    {"kind": "paraphrase", "corpus": "stsb"},
     {"kind": "paraphrase", "corpus": "pawsx"},
     "ner",
     {"kind": "ner", "corpus": "wikigold"},
@@ -150,6 +156,12 @@ def test_a_row_that_shares_a_sentence_is_not_learned_from(corpora: Path) -> None
 def test_quotes_and_marks_at_the_start_of_a_file_do_no_harm(corpora: Path) -> None:
     assert task("sst2").examples(corpora)[0].turns[0].text == 'Review: a "fine film .\nSentiment:'
     assert len(task("paraphrase").examples(corpora)) == 3
+
+
+def test_pairs_of_no_clear_similarity_are_left_out(corpora: Path) -> None:
+    asked = task({"kind": "paraphrase", "corpus": "stsb"})
+    assert [(row.id, row.answer) for row in asked.examples(corpora)] == [("stsb-dev-0", "yes"), ("stsb-dev-2", "no")]
+    assert [row.id for row in asked.train_examples(corpora)] == ["stsb-train-2", "stsb-train-3"]
 
 
 def test_components_join_pairs_through_other_pairs() -> None:
@@ -312,6 +324,7 @@ def test_documents_are_cut_behind_a_word() -> None:
         ("sst2", 872, 444 / 872),
         ({"kind": "nli", "corpus": "rte"}, 277, 146 / 277),
         ("paraphrase", 408, 279 / 408),
+        ({"kind": "paraphrase", "corpus": "stsb"}, 653, 389 / 653),
         ({"kind": "choice", "path": "eval_mcq/commonsense_reasoning/copa.jsonl"}, 100, 0.55),
         ({"kind": "choice", "path": "eval_mcq/world_knowledge/arc_challenge.jsonl"}, 1172, None),
         ("pos", 3974, 11129 / 62632),

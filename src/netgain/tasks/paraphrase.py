@@ -1,5 +1,6 @@
 """Paraphrase: do two sentences mean the same?"""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -13,19 +14,22 @@ from netgain.tasks._hub import GLUE, XTREME, named_rows
 WORDS = {"0": "no", "1": "yes", "not_equivalent": "no", "equivalent": "yes"}
 HUB_FIELDS = ("sentence1", "sentence2", "label")
 HELD_OUT, SPLIT_SEED = 0.5, 0
+SAME, APART = 4.0, 1.0
 
 
 class Paraphrase(Classification):
     """mrpc (Dolan and Brockett 2005, GLUE's split): its dev file, and its train file to learn from.
+    stsb (Cer et al. 2017, GLUE's split): likewise, but the clear cases alone: pairs that people found alike (SAME or
+    more out of 5) or about different things (APART or less).
     pawsx (Yang et al. 2019): the labelled dev file, half measured and half to learn from.
 
     Pairs that share a sentence are of one group, directly or through other pairs.
 
-    hub    from the Hugging Face hub instead: pawsx's test and train splits, or GLUE's mrpc
+    hub    from the Hugging Face hub instead: pawsx's test and train splits, or GLUE's mrpc or stsb
     """
 
     kind: Literal["paraphrase"] = "paraphrase"
-    corpus: Literal["mrpc", "pawsx"] = "mrpc"
+    corpus: Literal["mrpc", "stsb", "pawsx"] = "mrpc"
     language: str = "en"
     hub: bool = False
     positive: str | None = "yes"
@@ -40,6 +44,8 @@ class Paraphrase(Classification):
         """(to learn from, to measure)"""
         if self.corpus == "mrpc":
             return self._glue(folder) if self.hub else self._mrpc(folder)
+        if self.corpus == "stsb":
+            return self._stsb(folder)
         return self._hub(folder) if self.hub else split(self._pawsx(folder), HELD_OUT, SPLIT_SEED)
 
     def _glue(self, folder: Path | None) -> tuple[list[Example], list[Example]]:
@@ -80,6 +86,22 @@ class Paraphrase(Classification):
         )
         rows = _rows([*train, *dev])
         return rows[: len(train)], rows[len(train) :]
+
+    def _stsb(self, folder: Path | None) -> tuple[list[Example], list[Example]]:
+        """(train, dev), grouped over both."""
+        train, dev = (list(self._clear(part, folder)) for part in ("train", "dev"))
+        rows = _rows([*train, *dev])
+        return rows[: len(train)], rows[len(train) :]
+
+    def _clear(self, part: str, folder: Path | None) -> Iterator["Pair"]:
+        if self.hub:
+            found = named_rows(GLUE, "stsb", "validation" if part == "dev" else part, folder)
+        else:
+            found = csv_rows(locate(f"glue/STS-B/{part}.tsv", folder), None, None)
+        for i, each in enumerate(line.fields for line in found):
+            score = float(each["label" if self.hub else "score"])
+            if score >= SAME or score <= APART:
+                yield Pair(f"stsb-{part}-{i}", each["sentence1"], each["sentence2"], str(int(score >= SAME)))
 
     def _pawsx(self, folder: Path | None) -> list[Example]:
         path = locate(f"xtreme/pawsx/dev-{self.language}.tsv", folder)
