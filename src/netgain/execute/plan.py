@@ -7,6 +7,7 @@ from typing import Any
 
 from netgain.errors import UserError, did_you_mean
 from netgain.execute.disjoint import refuse_shared_problems
+from netgain.execute.estimate import Estimate, estimate
 from netgain.execute.plan_references import ReferencePlan, planned_references
 from netgain.execute.prepare import reads_of
 from netgain.ledger.store import Ledger, RunFolder
@@ -61,6 +62,7 @@ class Plan:
     detectable: tuple[Detectable, ...]
     warnings: tuple[str, ...]
     references: tuple[ReferencePlan, ...] = ()
+    estimate: Estimate | None = None
 
     @property
     def missing(self) -> int:
@@ -79,7 +81,8 @@ def make(study: Study, ledger: Ledger) -> Plan:
         for each in planned(study)
     )
     detectable, warnings = tuple(_detectable(study)), tuple(dict.fromkeys(_never(study)))
-    return Plan(study.key, runs, detectable, warnings, tuple(planned_references(study, ledger)))
+    references, left = tuple(planned_references(study, ledger)), estimate(planned(study), ledger)
+    return Plan(study.key, runs, detectable, warnings, references, left)
 
 
 def _run(each: Planned, folder: RunFolder, expected: int) -> RunPlan:

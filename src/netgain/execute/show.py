@@ -48,6 +48,8 @@ def show_plan(plan: Plan) -> None:
             f"Sampled while learning: {answers:,} answers, at most {tokens:,} tokens, in {len(waiting)} runs "
             f"(most: {most.arm}, {most.answers:,} answers)."
         )
+    if plan.estimate:
+        out.print(f"Left: {plan.estimate.sentence}")
     for reference in plan.references:
         out.print(f"  {reference.sentence}")
     for found in plan.detectable:

@@ -1,0 +1,47 @@
+"""How many files a report opens: a count, since a clock on a shared machine cannot guard speed."""
+
+import builtins
+import io
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from swept import fill, study
+
+from netgain.report.study import build
+
+LEVELS = (0.0, 0.5, 1.0)
+LIMIT = 7
+
+
+@contextmanager
+def opened(root: Path) -> Iterator[Counter[str]]:
+    """How often each file below a folder is opened from Python; what DuckDB and Arrow map by name is not seen."""
+    found: Counter[str] = Counter()
+    first = builtins.open
+
+    def counting(file: Any, *args: Any, **keywords: Any) -> Any:
+        if isinstance(file, (str, Path)) and str(file).startswith(str(root)):
+            found[str(Path(file).relative_to(root))] += 1
+        return first(file, *args, **keywords)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(builtins, "open", counting)
+        patch.setattr(io, "open", counting)
+        yield found
+
+
+def test_a_report_opens_each_file_of_a_run_a_few_times_whatever_the_number_of_runs(tmp_path: Path) -> None:
+    most: dict[int, int] = {}
+    for seeds in (2, 6):
+        asked = study(levels=LEVELS, seeds=range(seeds))
+        root = tmp_path / str(seeds)
+        ledger = fill(root, asked, 12, lambda value, task: 0.6)
+        with opened(root / "runs") as files:
+            build(asked, ledger)
+        assert len({Path(name).parts[0] for name in files}) == seeds * (len(LEVELS) + 1)
+        most[seeds] = max(files.values())
+    assert most[6] == most[2] <= LIMIT
