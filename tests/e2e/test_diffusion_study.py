@@ -117,7 +117,7 @@ def test_a_reduced_run_reports_controls_interference_costs_and_a_strip(
     assert lora.share == pytest.approx(0.03, abs=0.01)
     assert by_arm["untuned"].written is None
     assert {each.task for each in found.interference} == {"sentiment", "negation"}
-    assert found.strips[0].rounds[0] == ("[MASK]",) * 3
+    assert found.strips[0].rounds[0] == ("[MASK]",) * 2
     assert "[MASK]" not in found.strips[0].rounds[-1]
     told = dict(found.settings)
     assert all(len(told[name]) == 1 for name in ("clip", "warmup", "steps", "model and how it is asked"))
