@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from netgain.data.source import Example, Turn
+from netgain.errors import UserError
 from netgain.execute import prepare as preparing
 from netgain.execute.prepare import order_of, reads_of, rows_of, seen, show, teacher_rows
 from netgain.models import load as loading
@@ -35,6 +36,15 @@ def test_dev_rows_are_counted_over_all_sources_together(make_run: Callable[..., 
     assert [row in rows.pools[source] for row, source in zip(rows.train, rows.sources, strict=True)] == [True] * len(
         rows.train
     )
+
+
+def test_dev_rows_that_are_all_too_long_are_refused(make_run: Callable[..., Run], scene: Any) -> None:
+    here = scene(make_run())
+    data = {"sources": SOURCES, "dev": 1, "truncate": "drop"}
+    everyone = rows_of(make_run(data=data), None)
+    (longest,) = (len(row.ids) for row in here.template.encode_all(everyone.dev, 512, "error").rows)
+    with pytest.raises(UserError, match=f"each of the 1 rows held out is longer than data.max_len, {longest - 1} "):
+        preparing.prepare(make_run(data=data | {"max_len": longest - 1}), here.template, None)
 
 
 def test_a_group_that_two_sources_share_is_on_one_side(

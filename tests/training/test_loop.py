@@ -250,3 +250,11 @@ def test_the_best_is_kept_and_patience_ends_the_run(make: Make, model: Model) ->
     row = records[-1].rows()[-1]
     assert (row["event"], row["step"], row["loss"]) == ("dev", training.step, losses[training.step])
     assert row["kl_base"] > drift, "it drifts on after its best"
+
+
+def test_an_arm_whose_dev_loss_is_no_number_has_diverged(make: Make, model: Model) -> None:
+    training = make(model(), steps=6)
+    records = watch(train(training), training, [], DevSpec(every=2), lambda arm: pytest.fail("nothing is best"))
+    rows = [row for record in records for row in record.rows()]
+    assert training.arms[0].diverged == training.arms[0].ended == 2
+    assert [(row["step"], row.get("event")) for row in rows] == [(1, None), (2, None)]

@@ -118,6 +118,11 @@ def prepare(run: Run, template: "Template", folder: Path | None) -> Prepared:
     chosen = template.encode_all(rows.dev, run.data.max_len, run.data.truncate)
     if not learned.rows:
         raise UserError("data: no row is left to learn from; raise data.max_len, or read more rows.")
+    if rows.dev and not chosen.rows:
+        raise UserError(
+            f"data.dev: each of the {len(rows.dev)} rows held out is longer than data.max_len, {run.data.max_len} "
+            "tokens; raise it, or hold out more rows."
+        )
     shared = overlap(train=rows.train, dev=rows.dev, **rows.evaluation)
     summary = {
         **facts(template.tok, learned, rows.mixture, shared),

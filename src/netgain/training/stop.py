@@ -4,6 +4,7 @@ The dev loss is the cross-entropy of held-out answers, token-weighted, whatever 
 are chosen by one measure. Beside it goes how far the arm has moved from its base on the same tokens.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
@@ -54,7 +55,8 @@ def watch(
     """Every `spec.every` steps and after an arm's last: measure it, keep what is best, end what has waited too long.
 
     `keep_best(arm)` is called while the arm's tensors are the best so far. An arm ends after `spec.patience`
-    measurements in a row that did not beat its best by more than `spec.min_delta`.
+    measurements in a row that did not beat its best by more than `spec.min_delta`; one whose dev loss is no number has
+    diverged.
     """
     for record in records:
         due = [
@@ -66,10 +68,15 @@ def watch(
             continue
         rows = max((len(view.input_ids) for view in views), default=0)
         losses, drifts = fitted(training, rows, lambda: _measured(training, views))
-        for arm, loss, now in zip(training.arms, losses, due, strict=True):
-            if now:
+        dev = tuple(
+            loss if now and math.isfinite(loss + moved) else None
+            for loss, moved, now in zip(losses, drifts, due, strict=True)
+        )
+        for arm, loss, now in zip(training.arms, dev, due, strict=True):
+            if loss is not None:
                 judge(arm, loss, record.step, spec, keep_best)
-        dev = tuple(loss if now else None for loss, now in zip(losses, due, strict=True))
+            elif now:
+                arm.diverged = arm.ended = record.step
         yield replace(record, dev=dev, drift=drifts)
 
 
