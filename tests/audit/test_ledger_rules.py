@@ -2,6 +2,7 @@
 
 import inspect
 import itertools
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -296,6 +297,18 @@ def test_a_silenced_finding_is_not_open(tmp_path: Path) -> None:
     assert "NG605" in {f.code for f in findings_for(path, "demo")}
     (tmp_path / "ledger.netgain.yaml").write_text("ignore: {NG605: zero on purpose}\n", encoding="utf-8")
     assert "NG605" not in {f.code for f in findings_for(path, "demo")}
+
+
+def test_an_adapter_that_was_asked_to_be_zero_is_no_finding(tmp_path: Path) -> None:
+    path = make(tmp_path / "ledger", zero=True)
+    asked = [file for file in path.glob("runs/*/spec.json") if file.write_bytes(with_method(file.read_bytes()))]
+    assert asked
+    assert of(run([path]), "NG605") == []
+
+
+def with_method(spec: bytes) -> bytes:
+    tree = json.loads(spec)
+    return json.dumps(tree | {"run": tree["run"] | {"method": {"kind": "translated", "how": "zero"}}}).encode()
 
 
 def test_probes_that_found_a_gradient_sometimes_are_no_finding(tmp_path: Path) -> None:

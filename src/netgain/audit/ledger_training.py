@@ -247,9 +247,13 @@ class ZeroUpdate(LedgerRule):
     fix = "Check that its parameters are in the optimiser and that the loss reaches them; evaluate again afterwards."
 
     def check(self) -> Iterator[Finding]:
-        """Saved LoRA adapters all of whose B matrices are zero."""
+        """Saved LoRA adapters all of whose B matrices are zero, but for those that were asked to be: a control."""
         rows = self.db.execute(
-            "SELECT DISTINCT ON (run) arm, seed, folder FROM runs WHERE state = 'done' ORDER BY run, arm"
+            """
+            SELECT DISTINCT ON (run) arm, seed, folder FROM runs
+            WHERE state = 'done' AND coalesce(json_extract_string(spec, '$.run.method.how'), '') <> 'zero'
+            ORDER BY run, arm
+            """
         ).fetchall()
         for arm, seed, folder in rows:
             for file in sorted(Path(folder, "adapter").glob("*.safetensors")):
