@@ -1,13 +1,15 @@
 """The command line. Each command imports only the rooms that it needs, so that --help answers at once."""
 
-import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from netgain.cli_export import export
+from netgain.cli_options import DEFAULT_LEDGER, Json, LedgerDir, Scale, StudyFile
+from netgain.cli_options import print_json as _print_json
 from netgain.errors import UserError
 
 app = typer.Typer(
@@ -17,14 +19,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Fine-tune language models, and say with evidence what was gained and what was forgotten.",
 )
-
-StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="A study file (YAML).")]
-Scale = Annotated[str | None, typer.Option(help="One of the study's scales, such as tiny, small or full.")]
-LedgerDir = Annotated[
-    Path, typer.Option("--ledger", envvar="NETGAIN_LEDGER", help="Folder that holds the runs.", show_default=True)
-]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
-DEFAULT_LEDGER = Path("ledger")
 
 
 def main() -> None:
@@ -40,10 +34,6 @@ def main() -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-
-
-def _print_json(tree: Any) -> None:
-    print(json.dumps(tree, indent=1, ensure_ascii=False, default=str))
 
 
 @app.command()
@@ -263,19 +253,7 @@ def doctor(ledger: LedgerDir = DEFAULT_LEDGER, as_json: Json = False) -> None:
         sys.exit(1)
 
 
-@app.command()
-def export(
-    run_sig: Annotated[str, typer.Argument(metavar="RUN", help="A run's sig, or the beginning of it.")],
-    out: Annotated[Path, typer.Argument(help="Folder to write; must not exist.")],
-    merged: Annotated[bool, typer.Option("--merged/--adapter", help="The merged model, or the adapter alone.")] = False,
-    checkpoint: Annotated[str, typer.Option(help="final or best.")] = "final",
-    ledger: LedgerDir = DEFAULT_LEDGER,
-) -> None:
-    """Write a run's adapter or merged model; refuses when it does not compute what the run computed."""
-    from netgain.execute.export import export_run
-    from netgain.ledger.store import Ledger
-
-    print(export_run(Ledger(ledger).find(run_sig), out, merged=merged, checkpoint=checkpoint))
+app.command()(export)
 
 
 @app.command()

@@ -108,6 +108,15 @@ def test_an_exported_adapter_and_a_merged_model_load_elsewhere(ledger: Path, tmp
     assert (tmp_path / "adapter" / "adapter_config.json").exists()
     assert (tmp_path / "merged" / "config.json").exists()
     assert "exists" in netgain("export", sig[:8], tmp_path / "merged", "--merged", "--ledger", ledger, code=2)
+    for name, step in (("adapter", "adapter"), ("merged", "merged model")):
+        found = json.loads((tmp_path / f"{name}.parity.json").read_text())
+        assert found["run"] == sig
+        assert found["steps"][step]["holds"]
+        assert found["steps"][step]["positions"] > 0
+    netgain("export", sig[:8], "--gguf", tmp_path / "tuned.gguf", "--type", "q8_0", "--ledger", ledger)
+    found = json.loads((tmp_path / "tuned.gguf.parity.json").read_text())
+    assert {name: step["holds"] for name, step in found["steps"].items()} == {"merged": True, "gguf": True}
+    assert found["export"] == "gguf q8_0 by netgain"
 
 
 def test_show_data_shows_what_is_supervised(ledger: Path) -> None:

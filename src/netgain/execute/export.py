@@ -1,10 +1,13 @@
-"""`netgain export`: a run's adapter or merged model in a folder that other tools load, after a parity check."""
+"""`netgain export`: a run's adapter, merged model or GGUF file for other tools to load, after a parity check."""
 
+import json
+import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from netgain.adapters._torch.peft import from_folder
-from netgain.adapters.export import export
+from netgain.adapters.export import CONVERTER, GGUF, Parity, export, export_gguf
 from netgain.adapters.method import Adapter, Built, Method
 from netgain.errors import UserError
 from netgain.execute.prepare import template_of
@@ -26,6 +29,28 @@ FOLDERS = {"final": "adapter", "best": "adapter-best"}
 
 def export_run(folder: RunFolder, out: Path, *, merged: bool, checkpoint: str) -> str:
     """Write the run's adapter or merged model to `out`; one line about how well it agrees."""
+    adapter, probes = _asked(folder, checkpoint)
+    what = "merged model" if merged else "adapter"
+    parity = export(adapter, out, probes, merged=merged)
+    _record(out, folder, checkpoint, what, {what: parity})
+    return _sentence(out, folder, checkpoint, what, parity)
+
+
+def export_run_gguf(folder: RunFolder, file: Path, *, kind: str, converter: Path | None, checkpoint: str) -> str:
+    """Write the run's merged model as a GGUF file; one line about how well what was read back agrees."""
+    if kind not in GGUF:
+        raise UserError(f'--type takes {", ".join(GGUF)}, not "{kind}".')
+    tool = converter or (Path(found) if (found := shutil.which(CONVERTER)) else None)
+    if tool is not None and not tool.is_file():
+        raise UserError(f"{tool}: no such file; --converter takes llama.cpp's {CONVERTER}.")
+    adapter, probes = _asked(folder, checkpoint)
+    steps = export_gguf(adapter, file, probes, kind, tool)
+    _record(file, folder, checkpoint, f"gguf {kind} by {'netgain' if tool is None else tool.name}", steps)
+    return _sentence(file, folder, checkpoint, f"GGUF ({kind})", steps["gguf"])
+
+
+def _asked(folder: RunFolder, checkpoint: str) -> tuple[Adapter, list[list[int]]]:
+    """The run's adapter on its base, and the prompts that an export is compared on."""
     if checkpoint not in FOLDERS:
         raise UserError(f'a run keeps the checkpoints final and best, not "{checkpoint}".')
     if folder.state() != "done":
@@ -45,8 +70,22 @@ def export_run(folder: RunFolder, out: Path, *, merged: bool, checkpoint: str) -
         for example in task.examples(None)[:PROBES]
         if example.turns
     ]
-    parity = export(adapter, out, probes or [lm.tok.encode("A probe of general text.")], merged=merged)
-    what = "merged model" if merged else "adapter"
+    return adapter, probes or [lm.tok.encode("A probe of general text.")]
+
+
+def _record(out: Path, folder: RunFolder, checkpoint: str, what: str, steps: dict[str, Parity]) -> None:
+    """What was compared and found, beside what was written: OUT.parity.json."""
+    tree = {
+        "run": folder.sig,
+        "checkpoint": checkpoint,
+        "export": what,
+        "compared_with": "the run's own logits; differences are shares of the largest",
+        "steps": {name: {**asdict(parity), "holds": parity.holds} for name, parity in steps.items()},
+    }
+    out.with_name(f"{out.name}.parity.json").write_text(json.dumps(tree, indent=1) + "\n", encoding="utf-8")
+
+
+def _sentence(out: Path, folder: RunFolder, checkpoint: str, what: str, parity: Parity) -> str:
     return (
         f"{out}: {what} of {folder.sig}, {checkpoint} checkpoint; on {parity.positions} probe positions the logits "
         f"differ by at most {parity.difference:.1e} of the largest (allowed {parity.tolerance:.0e}), the same first "

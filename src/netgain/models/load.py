@@ -243,13 +243,18 @@ def _place(partial: Path, target: Path) -> None:
             raise
 
 
-def _convert(file: Path, folder: Path) -> None:
+def read_gguf(file: Path, dtype: torch.dtype) -> tuple[Any, PreTrainedTokenizerBase]:
+    """The network of a GGUF file, dequantised, and its tokenizer."""
     try:
         with _no_bars():
-            net: Any = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float16)
-        tok = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
+            net = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=dtype)
+        return net, AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise UserError(f"{file}: this GGUF file cannot be read ({str(error).strip().splitlines()[0]}).") from None
+
+
+def _convert(file: Path, folder: Path) -> None:
+    net, tok = read_gguf(file, torch.float16)
     net.hf_quantizer = None
     if hasattr(net.config, "quantization_config"):
         del net.config.quantization_config
