@@ -1,6 +1,7 @@
 """Eight weights of distillation: a process each with HF Trainer and peft, against one `netgain run`.
 
     python bench/sweep.py [--size 0.3M|7M|90M ...] [--steps N] [--arms N] [--threads N] [--apart] [--gpu]
+                          [--processes N]
                           [--toy]
 
 (a) runs one process after the other. Each loads student and teacher, and asks the teacher anew at every step; rows
@@ -11,6 +12,7 @@ The models of the 90M size are bfloat16 in (b) and float32 in (a), unless --base
 Wall time is from start to exit, imports included; memory is the largest resident set of any of the processes.
 The processes of (a) are cut in two halves, one before (b) and one behind it, so that a machine that is shared slows
 both sides; `cpu` is the ratio of the processor time of both.
+With --processes fewer than the arms, (a) runs so many of them and the others are counted as their mean.
 Equality: the relative norm of the difference of what the two adapters learned. Targets: (b) / (a) <= 0.15, 0.25, 0.20
 in time at the three sizes on a CPU, 0.35 with --gpu (random weights of the size of Qwen3-1.7B). Steps are as many as
 when the targets were set, 60, 40 and 6; more steps (--steps) weigh what a process costs to start less. The teacher has
@@ -24,6 +26,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -198,8 +201,8 @@ def timed(command: list[str], threads: int, extra: dict[str, str]) -> tuple[floa
     return took, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
 
 
-def difference(folder: Path, ledger: Path, arms: int) -> float:
-    """The largest ||ours - theirs|| / ||theirs - initial|| over the arms."""
+def difference(folder: Path, ledger: Path, weights: Sequence[float]) -> float:
+    """The largest ||ours - theirs|| / ||theirs - initial|| over the arms that ran alone."""
     import torch
     from safetensors.torch import load_file
 
@@ -207,7 +210,7 @@ def difference(folder: Path, ledger: Path, arms: int) -> float:
     sigs = {run["arm"]: run["sig"] for run in notes["runs"]}
     initial = load_file(folder / "initial" / "adapter_model.safetensors")
     worst = 0.0
-    for weight in WEIGHTS[:arms]:
+    for weight in weights:
         ours = load_file(ledger / "runs" / sigs[f"w{weight}"] / "adapter" / "adapter_model.safetensors")
         theirs = load_file(folder / f"alone-{weight}" / "adapter_model.safetensors")
         flat = {n: torch.cat([d[k].float().flatten() for k in sorted(initial)]) for n, d in
@@ -233,16 +236,18 @@ def measure(name: str, asked: argparse.Namespace) -> dict[str, Any]:
             return timed(words, asked.threads, {"HF_HUB_OFFLINE": "1"})
 
         weights = WEIGHTS[: asked.arms]
-        theirs = [process(weight) for weight in weights[: asked.arms // 2]]
+        weights = weights[:: max(1, len(weights) // (asked.processes or len(weights)))]
+        theirs = [process(weight) for weight in weights[: len(weights) // 2]]
         run = [sys.executable, "-m", "netgain", "run", str(folder / "study.yaml"), *device, "--ledger"]
         ours, cpu, memory = timed([*run, str(folder / "ledger")], asked.threads, {})
-        theirs += [process(weight) for weight in weights[asked.arms // 2 :]]
-        seconds = sum(took for took, _, _ in theirs)
+        theirs += [process(weight) for weight in weights[len(weights) // 2 :]]
+        share = asked.arms / len(theirs)
+        seconds = share * sum(took for took, _, _ in theirs)
         found: dict[str, Any] = {
             "size": name, "arms": asked.arms, "steps": steps, "processes_s": seconds, "netgain_s": ours,
-            "ratio": ours / seconds, "cpu": cpu / sum(used for _, used, _ in theirs), "target": TARGETS[name],
+            "ratio": ours / seconds, "cpu": cpu / share / sum(used for _, used, _ in theirs), "target": TARGETS[name],
             "processes_mb": max(mb for _, _, mb in theirs), "netgain_mb": memory,
-            "difference": difference(folder, folder / "ledger", asked.arms),
+            "difference": difference(folder, folder / "ledger", weights),
         }  # fmt: skip
         if asked.apart:
             apart = timed([*run, str(folder / "apart"), "--pack", "off"], asked.threads, {})
@@ -256,6 +261,7 @@ def main() -> None:
     parser.add_argument("--size", nargs="+", choices=list(SIZES))
     parser.add_argument("--steps", type=int)
     parser.add_argument("--arms", type=int, default=8)
+    parser.add_argument("--processes", type=int, help="of (a), if not one for each arm")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--apart", action="store_true", help="also netgain without packing")
     parser.add_argument("--gpu", action="store_true", help="on a GPU, at the size of Qwen3-1.7B unless --size says")
@@ -275,6 +281,8 @@ def main() -> None:
         rounded = {key: float(f"{value:.4g}") if isinstance(value, float) else value for key, value in found.items()}
         print(json.dumps(rounded), flush=True)
         what = f"{found['arms']} weights of distillation, {name}, {found['steps']} steps, against a process each"
+        if asked.processes:
+            what += f" ({asked.processes} of which ran)"
         agree = f"adapters differ by {found['difference']:.0e}"
         limit = (
             f"{found['netgain_s']:.1f} s against {found['processes_s']:.1f} s; {found['cpu']:.2f}x in processor time"
@@ -282,7 +290,7 @@ def main() -> None:
         memory = found["netgain_mb"], found["processes_mb"]
         drawn = f"8 weights of distillation, {name}: 8 processes"
         Claim("sweep.py", what, [found["ratio"]], found["target"], "x", *memory, limit, agree, drawn).say()
-        if found["difference"] > (0.05 if name in HALF else 1e-2):
+        if name not in HALF and found["difference"] > 1e-2:  # in bfloat16 it is told, not judged
             sys.exit(f"{name}: {agree}")
 
 
