@@ -4,6 +4,7 @@ Runs that differ only in objective and optimiser are done as one pack; each is s
 """
 
 import gc
+import json
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -234,7 +235,8 @@ def _built(job: Job, method: Built, prepared: Callable[[Run], Prepared]) -> None
     adapter, about = built(job, method, prepared)
     try:
         parts = measure([job], [0], [{"final": lambda: None}], None)
-        spent = cost(job.lm, adapter)
+        config = json.dumps(adapter.config.to_dict(), sort_keys=True, default=sorted)
+        spent = _once(job, config, lambda: cost(job.lm, adapter))
     finally:
         adapter.remove()
     seconds = _seal(job, parts, {"steps": 0, "trainable": 0, "built": about, "cost": spent})
@@ -300,14 +302,23 @@ def _alone(job: Job, method: Method) -> Adapter:
 
 
 def _cost(job: Job, method: Method) -> dict[str, Any]:
-    """What the method costs, alone and before it has learned; once for all seeds of a process."""
-    key = job.run.model_dump_json(include={"model", "method"})
-    if key not in job.costs:
+    """What the method costs, alone and before it has learned."""
+
+    def measured() -> dict[str, Any]:
         adapter = _alone(job, method)
         try:
-            job.costs[key] = cost(job.lm, adapter)
+            return cost(job.lm, adapter)
         finally:
             adapter.remove()
+
+    return _once(job, job.run.model_dump_json(include={"method"}), measured)
+
+
+def _once(job: Job, what: str, measured: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What something costs on the run's model, measured once in a process: all seeds cost the same."""
+    key = f"{job.run.model.model_dump_json()} {what}"
+    if key not in job.costs:
+        job.costs[key] = measured()
     return job.costs[key]
 
 
