@@ -71,6 +71,9 @@ def run(
     silence: Annotated[
         float, typer.Option(min=1, help="Seconds without a sign of life before a run goes to another worker.")
     ] = 1800.0,
+    generate_with: Annotated[
+        str, typer.Option(help="network, or vllm: greedy answers of runs with LoRA by vLLM, once a probe agrees.")
+    ] = "network",
     track: Annotated[
         str | None, typer.Option(help="Also show the runs in tensorboard, wandb, mlflow or trackio (`netgain track`).")
     ] = None,
@@ -86,7 +89,10 @@ def run(
     if pack not in ("auto", "off") and not (pack.isdecimal() and int(pack) > 0):
         raise UserError(f'--pack takes auto, off or a number of arms, not "{pack}".')
     packed = int(pack) if pack.isdecimal() else pack
-    runtime = Runtime.model_validate({"device": device, "pack": packed, "claim_seconds": min(60.0, silence)})
+    if generate_with not in ("network", "vllm"):
+        raise UserError(f'--generate-with takes network or vllm, not "{generate_with}".')
+    asked = {"device": device, "pack": packed, "claim_seconds": min(60.0, silence), "generate_with": generate_with}
+    runtime = Runtime.model_validate(asked)
     where = Where(on, mirror, silence)
     with following(track, ledger, lambda words: print(words, file=sys.stderr)):
         failed = execute(load(study, scale), Ledger(ledger), runtime, jobs=jobs, redo=redo or [], where=where)

@@ -1,6 +1,7 @@
 """Measuring a real (tiny, random) model: brute force agrees, the batch size does not matter, failures are typed."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -14,6 +15,7 @@ from netgain.ledger.items import Item
 from netgain.measure import evaluate as module
 from netgain.measure.evaluate import check, evaluate, option_ids
 from netgain.measure.summary import summary
+from netgain.models.generate import Generation, generate
 from netgain.models.lm import LM
 from netgain.models.load import load
 from netgain.spec.plugin import TaskPlugin
@@ -251,3 +253,15 @@ def test_what_was_learned_is_measured_as_right(overfitted: tuple[LM, dict[str, T
     wrong = [(item.task, item.label, item.output) for item in items if item.value != 1.0]
     assert wrong == []
     assert all(item.parsed and item.truncated is False for item in items)
+
+
+def test_another_writer_is_asked_for_greedy_answers_only(llama: LM) -> None:
+    asked = tasks("arithmetic", "sentiment")
+    calls: list[int] = []
+
+    def writer(prompts: Sequence[list[int]], budget: int, stop_ids: Sequence[int]) -> list[Generation]:
+        calls.append(len(prompts))
+        return generate(llama, prompts, max_new_tokens=budget, stop_ids=stop_ids)
+
+    assert measure(llama, asked, writer=writer) == measure(llama, asked)
+    assert calls == [5], "all prompts at once, and labels are scored by the network"

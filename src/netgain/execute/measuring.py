@@ -8,6 +8,7 @@ from dataclasses import replace
 import pyarrow.parquet as pq
 
 from netgain.adapters._torch.packed import PackedStudent
+from netgain.execute.engines import writer_of
 from netgain.execute.events import Event
 from netgain.execute.job import Job
 from netgain.ledger.items import Item, read
@@ -91,6 +92,7 @@ def evaluated(job: Job, name: str, task: str, progress: Progress = lambda done, 
         folder=job.study_folder,
         batch=job.runtime.eval_batch,
         progress=progress,
+        writer=writer_of(job, name),
     )
 
 

@@ -22,6 +22,7 @@ from netgain.measure import dialogue, harness
 from netgain.measure.batches import free_memory, in_batches
 from netgain.measure.places import branches
 from netgain.models import diffusion, unmask
+from netgain.models.engine import Writer
 from netgain.models.generate import Owners, generate
 from netgain.models.lm import LM
 from netgain.models.load import cache_folder
@@ -91,6 +92,8 @@ class Session:
     on_rows: Callable[[int], object]
     crew: Crew | None = None
     arms: tuple[int, ...] = (0,)
+    writer: Writer | None = None
+    """Who writes greedy answers in place of the network, where there is somebody."""
 
     def owners(self, arms: Sequence[int]) -> Owners | None:
         """Whose rows are read next: None where there is one arm."""
@@ -123,13 +126,14 @@ def evaluate(
     folder: Path | None,
     batch: int,
     progress: Progress = lambda done, total: None,
+    writer: Writer | None = None,
 ) -> Iterator[Item]:
     """The rows of every task at one checkpoint, task by task, in the order of each task's examples.
 
     `progress(done, total)` counts examples over all tasks. All data is read and all budgets are checked before anything
     is measured.
     """
-    for (items,) in _evaluated(lm, tasks, template, checkpoint, folder, batch, progress, None, (0,)):
+    for (items,) in _evaluated(lm, tasks, template, checkpoint, folder, batch, progress, None, (0,), writer):
         yield from items
 
 
@@ -163,6 +167,7 @@ def _evaluated(
     progress: Progress,
     crew: Crew | None,
     arms: tuple[int, ...],
+    writer: Writer | None = None,
 ) -> Iterator[list[Iterable[Item]]]:
     """Task by task, the rows of each arm."""
     asked = [_ask(name, task, template, folder) for name, task in tasks_of(tasks).items()]
@@ -173,7 +178,7 @@ def _evaluated(
         done += count
         progress(done, total)
 
-    session = Session(lm, template, batch, on_rows, crew, arms)
+    session = Session(lm, template, batch, on_rows, crew, arms, writer)
     for each in asked:
         if any(isinstance(request, Converse | Harness) for request in each.requests):
             yield [_own_way(session, each, arm, checkpoint, folder) for arm in arms]
@@ -261,6 +266,8 @@ def _generated(session: Session, requests: Sequence[Generate], budget: int) -> l
     prompts = [template.prompt(request.turns, request.demonstrations) for request in requests]
 
     like = requests[0].sampling
+    if session.writer is not None and lm.causal and like.samples == 1 and like.temperature == 0:
+        return [_written(session, session.writer, prompts, budget)]
     budget = budget if lm.causal else lm.denoise.length
     write = partial(generate, max_new_tokens=budget) if lm.causal else unmask.write
 
@@ -281,6 +288,18 @@ def _generated(session: Session, requests: Sequence[Generate], budget: int) -> l
         return [tuple(outcomes[i : i + like.samples]) for i in range(0, len(outcomes), like.samples)]
 
     return _run(session, [len(prompt) + budget for prompt in prompts], run, like.samples)
+
+
+def _written(session: Session, writer: Writer, prompts: Sequence[list[int]], budget: int) -> list[Measured]:
+    """Greedy answers of another engine, which makes its own batches."""
+    fits = [i for i, prompt in enumerate(prompts) if session.fits(len(prompt) + budget)]
+    measured = [TOO_LONG] * len(prompts)
+    if fits:
+        found = writer([prompts[i] for i in fits], budget, session.template.stop_ids)
+        for i, each in zip(fits, found, strict=True):
+            measured[i] = Measured((Generated(each.text, each.tokens, each.truncated),))
+    session.on_rows(len(prompts))
+    return measured
 
 
 def _chosen(session: Session, requests: Sequence[Likelihood]) -> list[list[Measured]]:

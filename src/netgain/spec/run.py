@@ -414,6 +414,7 @@ class Runtime(Frozen):
     keeps three digits of each, so results differ in about the third digit of the distillation term.
     `pack` arms that share all but objective and optimiser train and are measured together: as many as memory allows,
     that many, or none.
+    `generate_with` vllm lets greedy answers be written by another engine, once it writes what the network does.
     `claim_seconds` without a beat after which a run is taken from the process that holds it (ledger/claims.py).
     """
 
@@ -428,3 +429,4 @@ class Runtime(Frozen):
     checkpoint_seconds: float = Field(default=30.0, ge=0)
     pack: Literal["auto", "off"] | PositiveInt = "auto"
     claim_seconds: float | None = Field(default=60.0, gt=0)
+    generate_with: Literal["network", "vllm"] = "network"
