@@ -1,6 +1,7 @@
 """What a translation report may say: planted shares are found, and nothing is said where the oracle gained nothing."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -113,6 +114,23 @@ def test_a_method_better_than_the_mean_says_so_and_another_says_what_it_could_ha
     assert {each.how for each in found.pools} == {"global_ridge from d"}
 
 
+def test_the_answer_is_what_the_best_method_recovers(found: Translated) -> None:
+    assert found.answer is not None
+    word, sentence = found.answer
+    best = next(each for each in found.methods if each.problem == POOLED)
+    assert word == "yes"
+    assert sentence.startswith(f"Of 1 methods global_ridge recovers most of the gap, {best.words()} over all")
+    assert "on gap alone" in sentence
+    assert "on none alone" not in sentence
+    assert best.recovered is not None
+    harmed = replace(best, recovered=replace(best.recovered, estimate=-0.2, low=-0.3, high=-0.1))
+    assert replace(found, methods=(harmed,)).answer == (
+        "no, it harms",
+        "Of 1 methods global_ridge recovers most of the gap, -20 % (-30 to -10 %) over all problems that count.",
+    )
+    assert replace(found, methods=()).answer is None
+
+
 def test_the_three_forms_say_the_same(filled: Ledger, uncounted: Callable[[Rendered], dict[str, str]]) -> None:
     report = build(study(), filled)
     text = markdown(report)
@@ -127,5 +145,6 @@ def test_the_three_forms_say_the_same(filled: Ledger, uncounted: Callable[[Rende
         "undefined, the denominator may be zero",
         'id="fig-translation"',
         'id="fig-transfer"',
+        "Translated?",
     ):
         assert words in html

@@ -58,14 +58,22 @@ class Cell:
     recovered: Ratio | None
     missing: str = ""
 
+    @property
+    def share(self) -> tuple[float, float, float] | None:
+        """Estimate and both ends of what is recovered, where it is defined."""
+        found = self.recovered
+        if found is None or found.estimate is None or found.low is None or found.high is None:
+            return None
+        return found.estimate, found.low, found.high
+
     def words(self) -> str:
         """The share with its interval, or why there is none."""
-        found = self.recovered
-        if found is None:
+        if self.recovered is None:
             return self.missing
-        if found.estimate is None or found.low is None or found.high is None:
+        if self.share is None:
             return "undefined, the denominator may be zero"
-        return f"{100 * found.estimate:.0f} % ({100 * found.low:.0f} to {100 * found.high:.0f} %)"
+        estimate, low, high = self.share
+        return f"{100 * estimate:.0f} % ({100 * low:.0f} to {100 * high:.0f} %)"
 
 
 @dataclass(frozen=True)
@@ -125,6 +133,30 @@ class Translated:
             yield f"Worse than the target without any adapter: {', '.join(harm)}."
         if known and not any(ratio.low is not None and ratio.low > 0 for _, ratio in known):
             yield "No method recovers any of the gap for certain: the translated adapters did not help the target."
+
+    @property
+    def answer(self) -> tuple[str, str] | None:
+        """(word, sentence): what the method that recovers most of the gap recovers, over all and where it helps."""
+        best = self._best(POOLED)
+        if best is None or best.share is None:
+            return None
+        _, low, high = best.share
+        ahead = any(each.how == best.how and each.verdict.word == "gain" for each in self.against)
+        word = (
+            "no, it harms" if high < 0 else "cannot tell" if low <= 0 else "yes" if ahead else "no more than the mean"
+        )
+        known = len({each.how for each in self.methods})
+        said = [f"Of {known} methods {best.how} recovers most of the gap, {best.words()} over all problems that count"]
+        for gate in self.gates:
+            alone = self._best(gate.problem) if gate.open else None
+            if alone is not None and alone.share is not None and alone.share[1] > 0:
+                said.append(f"{alone.how} recovers {alone.words()} on {alone.problem} alone")
+        return word, "; ".join(said) + "."
+
+    def _best(self, problem: str) -> Cell | None:
+        """The method that recovers most of one problem's gap."""
+        cells = [each for each in self.methods if each.problem == problem and each.share is not None]
+        return max(cells, key=lambda each: each.share or (0.0, 0.0, 0.0), default=None)
 
     def to_json(self) -> dict[str, Any]:
         """All numbers and every sentence."""

@@ -16,6 +16,7 @@ PLACE = 0
 TITLE = "The answer"
 LISTED = 4
 """Contrasts that the answer names one by one; of more, it counts the verdicts and names the extremes."""
+TONES = {"yes": "good", "no, it harms": "bad"}
 
 
 def section(page: Page) -> Iterator[Markup]:
@@ -24,7 +25,7 @@ def section(page: Page) -> Iterator[Markup]:
     kept = [each for each in judged if each.margin is not None]
     asked = {"Gained?": gains, "Forgotten?": kept}
     answers = [_answer(page, question, found) for question, found in asked.items() if found]
-    answers += [*_swept(page), *_decided(page)]
+    answers = [*_translated(page), *answers, *_swept(page), *_decided(page)]
     if not answers:
         words = "This study declared no contrasts, so there is nothing to conclude; its scores are below."
         yield element("div", page.paragraph(words), class_="answers")
@@ -81,6 +82,19 @@ def _decided(page: Page) -> list[Markup]:
         head = element("strong", f"{each.arm}?")
         made.append(element("p", head, " ", mark, " ", words, class_="answer", data_bound=identity))
     return made
+
+
+def _translated(page: Page) -> list[Markup]:
+    """What the translated adapters recover of what the oracles gained."""
+    found = page.report.translation
+    if found is None or found.answer is None:
+        return []
+    word, sentence = found.answer
+    identity = page.bind("answer/translated", counted("gap recovered", sentence, "the table of methods, below"))
+    mark = element("span", word, class_=f"verdict {TONES.get(word, 'open')}")
+    head = element("strong", "Translated?")
+    words = page.handle(identity, sentence)
+    return [element("p", head, " ", mark, " ", words, class_="answer", data_bound=identity)]
 
 
 def _many(page: Page, asked: Sequence[Judged]) -> tuple[str, str, str]:
