@@ -79,7 +79,7 @@ def cross_validated(sets: Mapping[str, Floats], groups: Sequence[str], k: int, r
     margin = np.empty(n)
     for part in folds(groups, k, rng):
         rest = np.setdiff1d(np.arange(n), part)
-        best = chosen({name: d[rest] for name, d in sets.items()}, [groups[i] for i in rest], k, rng)
+        best = chosen({name: d[rest] for name, d in sets.items()}, [groups[int(i)] for i in rest], k, rng)
         d = sets[best.name]
         margin[part] = d[part] @ weights(d[rest], best.ridge)
     return 1 / (1 + np.exp(-margin))

@@ -72,12 +72,13 @@ def metric_names(task: Any) -> dict[str, str]:
     directions: Mapping[str, bool] = task.higher_is_better()
     found: dict[str, str] = {}
     for filtered in (str(each.name) for each in task._filters):
-        for metric, how in task.aggregation().items():
+        aggregation: Mapping[str, Any] = task.aggregation()
+        for metric, how in aggregation.items():
             if metric in (SAME_AS_BYTES, BYPASS):
                 continue
             if metric not in PERPLEXITY and getattr(how, "__name__", "") != "mean":
                 continue
-            read = under(PERPLEXITY[metric] if metric in PERPLEXITY else metric, filtered)
+            read = under(PERPLEXITY.get(metric, metric), filtered)
             lower = directions.get(metric) is False and higher_is_better(read)
             found[read] = f"{read}_loss" if lower else read
     return found

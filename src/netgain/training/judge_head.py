@@ -7,6 +7,8 @@ with l + 1 layers and one output, which any library loads.
 """
 
 from collections.abc import Sequence
+from copy import deepcopy
+from typing import Any
 
 import numpy as np
 import torch
@@ -78,12 +80,14 @@ def with_head(net: PreTrainedModel, layer: int, w: np.ndarray) -> BertForSequenc
     """The network that computes w . layer_norm(mean state of that layer), as a plain BERT."""
     if not isinstance(net, BertForSequenceClassification):
         raise UserError(f"{type(net).__name__}: a head alone is trained on a BERT; train the whole of this encoder.")
-    config = type(net.config)(**net.config.to_dict() | {"num_hidden_layers": layer + 1, "num_labels": 1})
+    config = deepcopy(net.config)
+    config.num_hidden_layers, config.num_labels = layer + 1, 1
     made = BertForSequenceClassification(config)
     made.bert.embeddings.load_state_dict(net.bert.embeddings.state_dict())
     for i in range(layer):
         made.bert.encoder.layer[i].load_state_dict(net.bert.encoder.layer[i].state_dict())
-    last, eye = made.bert.encoder.layer[layer], torch.eye(config.hidden_size)
+    last: Any = made.bert.encoder.layer[layer]
+    eye = torch.eye(config.hidden_size)
     for parameter in last.parameters():
         parameter.zero_()
     last.attention.self.value.weight.copy_(eye)
@@ -95,4 +99,5 @@ def with_head(net: PreTrainedModel, layer: int, w: np.ndarray) -> BertForSequenc
     made.bert.pooler.dense.bias.zero_()
     made.classifier.weight.copy_(torch.tensor(w, dtype=torch.float32)[None] / FLAT)
     made.classifier.bias.zero_()
-    return made.to(net.device).eval()
+    torch.nn.Module.to(made, net.device)
+    return made.eval()
