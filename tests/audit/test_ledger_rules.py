@@ -249,6 +249,15 @@ def test_a_few_shot_arm_is_a_teacher_only_where_a_run_learns_from_one(tmp_path: 
     assert of(run([path]), "NG604") == []
 
 
+def test_means_that_meet_while_items_turn_are_no_finding(tmp_path: Path) -> None:
+    def flipped(arm: str, seed: int, item: Item) -> Item:
+        i, pair = int(item.item[1:]), ("base", "plain", "kl").index(arm)  # one pair of items that this arm swaps
+        return replace(item, value=float((i % 2 == 0) != (i // 2 == pair)))
+
+    assert of(run([make(tmp_path / "turning", flipped)]), "NG001") == []
+    assert len(of(run([make(tmp_path / "fixed", lambda arm, seed, item: flipped("base", seed, item))]), "NG001")) == 1
+
+
 def written_out(cut: str) -> Callable[[str, int, Item], Item]:
     """Golds as long as answers; a third of those of one arm are cut when they read `cut`."""
 

@@ -61,11 +61,16 @@ class ConstantAcrossArms(LedgerRule):
     fix = ConstantMetric.fix
 
     def check(self) -> Iterator[Finding]:
-        """At least three arms, all with the same mean to nine digits. A warning where nothing is parsed for the metric
-        (it is of several answers together) and another metric of the task does move: it has reached its end."""
+        """At least three arms, all with the same mean to nine digits and no item on which two runs differ: else the
+        means meet by chance. A warning where nothing is parsed for the metric (it is of several answers together) and
+        another metric of the task does move: it has reached its end."""
         rows = self.db.execute(
             f"""
-            WITH means AS (SELECT coalesce(study, '') study, task, metric, arm, round(avg(value), 9) score, count(*) n,
+            WITH turned AS (SELECT DISTINCT study, task, metric FROM
+                            (SELECT coalesce(study, '') study, task, metric, item, sample
+                             FROM items WHERE value IS NOT NULL AND checkpoint IN ('final', 'base')
+                             GROUP BY ALL HAVING max(value) - min(value) > 1e-9)),
+                 means AS (SELECT coalesce(study, '') study, task, metric, arm, round(avg(value), 9) score, count(*) n,
                                   count(prediction) + count(parsed) read_off
                            FROM items WHERE value IS NOT NULL AND checkpoint IN ('final', 'base') GROUP BY ALL),
                  moves AS (SELECT study, task, metric, min(score) score, count(*) arms, min(n) n,
@@ -73,7 +78,8 @@ class ConstantAcrossArms(LedgerRule):
                                   count(DISTINCT score) scores FROM means GROUP BY ALL)
             SELECT study, task, metric, score, arms, n,
                    read_off = 0 AND max(scores) OVER (PARTITION BY study, task) > 1 ends
-            FROM moves QUALIFY arms >= 3 AND scores = 1 AND n >= {FEW} ORDER BY ALL
+            FROM moves QUALIFY arms >= 3 AND scores = 1 AND n >= {FEW} AND (study, task, metric) NOT IN (FROM turned)
+            ORDER BY ALL
             """
         ).fetchall()
         for _, task, metric, score, arms, n, ends in rows:
