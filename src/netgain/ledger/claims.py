@@ -123,7 +123,7 @@ def take(path: Path) -> Claim:
         if not _named(handle, path):  # put aside between opening and locking
             raise Busy(path.name)
         return Claim(path, handle)
-    except BaseException as error:
+    except (OSError, Busy) as error:
         os.close(handle)
         if isinstance(error, BlockingIOError):
             raise Busy(path.name) from None
