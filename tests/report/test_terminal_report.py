@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from drawn import fill, study
 
+from netgain.audit.finding import Finding, Severity, Where
 from netgain.report.markdown import markdown
 from netgain.report.sparks import BLOCKS, PLAIN, learned, spark
 from netgain.report.study import Report, build
@@ -44,6 +45,23 @@ def test_it_fits_80_columns_and_says_the_same_when_piped(
     narrow, wide = ([line for line in each.splitlines() if "against base" in line and "? " in line] for each in said)
     assert narrow == wide
     assert len(narrow) == 4
+
+
+def test_the_first_findings_of_a_kind_are_written_out_and_the_others_counted(
+    report: Report, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kinds = {("NG013", Severity.ERROR): 2, ("NG013", Severity.WARNING): 5, ("NG900", Severity.NOTE): 4}
+    findings = [
+        Finding(code, severity, "title", Where("ledger"), f"{severity} {i} of {code}", "mend it")
+        for (code, severity), times in kinds.items()
+        for i in range(times)
+    ]
+    show_report(replace(report, findings=tuple(findings)), console())
+    said = capsys.readouterr().out
+    assert [f"error {i} of NG013" in said for i in range(2)] == [True] * 2
+    assert [f"warning {i} of NG013" in said for i in range(5)] == [True] * 3 + [False] * 2
+    assert "and 2 more of NG013 warning." in said
+    assert "4 notes besides" in said
 
 
 def test_a_terminal_without_blocks_gets_plain_marks(report: Report) -> None:

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
-from netgain.audit.finding import Severity
+from netgain.audit.finding import Finding, Severity
 from netgain.report.console import console, plain_table
 from netgain.report.denoised_words import blocks as denoised_blocks
 from netgain.report.diversity import Diversity
@@ -21,6 +21,9 @@ from netgain.report.sweep_words import tables
 from netgain.report.translation import Translated
 from netgain.report.translation_words import blocks as translation_blocks
 from netgain.report.words import energy, interval, percent, seconds, style_of, word_of
+
+FIRST = 3
+"""Findings of one kind that are written out; the others are counted."""
 
 
 def show_report(report: Report, out: Console | None = None, an_hour: float | None = None) -> None:
@@ -117,15 +120,21 @@ def _show_learning(report: Report, out: Console) -> None:
 
 
 def _show_findings(report: Report, out: Console) -> None:
-    """Errors and warnings of the audit, one a line; notes are counted."""
+    """Errors and warnings of the audit, the first of each kind one a line; the others and the notes are counted."""
     if not report.findings:
         return
     out.print(Text("Open findings of the audit", style="bold"))
+    groups: dict[tuple[str, Severity], list[Finding]] = {}
     for each in report.findings:
         if each.severity is not Severity.NOTE:
-            style = "red" if each.severity is Severity.ERROR else "yellow"
-            line = Text(f"{each.code} {each.severity} ", style=style)
+            groups.setdefault((each.code, each.severity), []).append(each)
+    for (code, severity), alike in groups.items():
+        style = "red" if severity is Severity.ERROR else "yellow"
+        for each in alike[:FIRST]:
+            line = Text(f"{code} {severity} ", style=style)
             out.print(Padding(line.append(each.evidence, style="default"), (0, 0, 0, 2)))
+        if len(alike) > FIRST:
+            out.print(Padding(Text(f"and {len(alike) - FIRST} more of {code} {severity}.", style="dim"), (0, 0, 0, 2)))
     notes = sum(each.severity is Severity.NOTE for each in report.findings)
     more = f"{notes} note{'s' if notes > 1 else ''} besides; " if notes else ""
     last = Text(f"{more}netgain audit {report.ledger} says how to mend or silence each.", style="dim")
