@@ -19,7 +19,7 @@ from netgain.report.html.page import Price, Rendered, render, sections
 from netgain.report.paper import write_all
 from netgain.report.study import build
 from netgain.report.verify import parse
-from netgain.spec.study import Contrast
+from netgain.spec.study import Contrast, planned
 
 Uncounted = Callable[[Rendered], dict[str, str]]
 HOSTILE = (
@@ -99,6 +99,19 @@ def test_an_answer_names_the_baselines_where_they_differ(tmp_path: Path) -> None
     assert "sft against base" not in heads[0]
     assert "anchored against base" in heads[1]
     assert "anchored against sft" in heads[1]
+
+
+def test_of_many_arms_those_that_lack_something_stand_open(tmp_path: Path) -> None:
+    asked = study(arms=[f"arm{i}" for i in range(13)], seeds=(0,))
+    ledger = fill(tmp_path, asked, 20)
+    gone = next(each for each in planned(asked) if each.arm == "arm3")
+    (ledger.run(gone.sig).path / "record.json").unlink()
+    html = render(build(asked, ledger), ledger).html
+    there = html.partition('id="completeness"')[2].partition("</section>")[0]
+    opened, folded = there.partition("<details")[::2]
+    assert "13 of 14 arms are complete: 13 runs done" in opened
+    assert ("arm3" in opened, "arm4" in opened) == (True, False)
+    assert ("arm3" in folded, "arm4" in folded) == (False, True)
 
 
 def test_a_study_adds_a_section_by_adding_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

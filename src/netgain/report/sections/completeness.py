@@ -1,24 +1,51 @@
 """What there is and what is missing, before any score."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from markupsafe import Markup
 
 from netgain.report.html.basis import counted
 from netgain.report.html.page import Page
+from netgain.report.study import Completeness
 
 PLACE = 100
 TITLE = "What there is"
+MANY = 12
+"""Arms beyond which those that lack nothing are said in one line and unfold."""
+CAPTION = "Runs of each arm; an arm that learns nothing runs once."
 
 
 def section(page: Page) -> Iterator[Markup]:
+    arms = page.report.completeness
+    whole = [each for each in arms if each.done == each.planned and not _missing(page, each)]
+    if len(whole) <= MANY:
+        yield _table(page, arms)
+        return
+    short = [each for each in arms if each not in whole]
+    runs = sum(each.done for each in whole)
+    said = f"{len(whole)} of {len(arms)} arms are complete: {runs} runs done, and no item without a value."
+    basis = counted("complete arms", said, "the states of the planned runs' folders; values of their items")
+    yield page.paragraph(page.number("completeness", said, basis))
+    if short:
+        yield _table(page, short)
+    yield page.details(f"The {len(whole)} complete arms", _table(page, whole))
+
+
+def _missing(page: Page, arm: Completeness) -> int:
+    """How many items of an arm have no value."""
+    return sum(score.missing for score in page.report.scores if score.arm == arm.arm)
+
+
+def _table(page: Page, arms: Sequence[Completeness]) -> Markup:
     rows = []
-    for each in page.report.completeness:
-        missing = each.planned - each.done - each.failed
-        values = sum(score.missing for score in page.report.scores if score.arm == each.arm)
+    for each in arms:
+        lacking = each.planned - each.done - each.failed
         said = f"{each.done} of {each.planned} runs done"
         basis = counted(f"{each.arm}: runs", said, "the states of the planned runs' folders; values of their items")
-        cells = (each.arm, each.planned, each.done, each.failed, missing, values, "; ".join(each.reasons) or None)
+        cells = (
+            each.arm, each.planned, each.done, each.failed, lacking, _missing(page, each),
+            "; ".join(each.reasons) or None,
+        )  # fmt: skip
         rows.append(page.row(f"completeness/{each.arm}", cells, basis, handle=2))
     columns = ("arm", "planned", "done", "failed", "missing", "items without a value", "why failed")
-    yield page.table("Runs of each arm; an arm that learns nothing runs once.", columns, rows)
+    return page.table(CAPTION, columns, rows)
