@@ -8,11 +8,10 @@ from netgain.adapters.lora import Lora
 from netgain.adapters.method import Method
 from netgain.errors import UserError
 from netgain.execute.events import Event
+from netgain.execute.export import FOLDERS
 from netgain.execute.job import Job
 from netgain.models.engine import Engine, Vllm, Writer, write
 from netgain.models.generate import Generation
-
-FOLDERS = {"final": "adapter", "best": "adapter-best"}
 
 
 def writer_of(job: Job, checkpoint: str) -> Writer | None:

@@ -1,6 +1,5 @@
 """The network of a reward model: conversations to ids by its own chat template, ids to one logit each."""
 
-import gc
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +17,7 @@ from transformers import (
 from netgain.data.source import Turn
 from netgain.errors import UserError
 from netgain.judges._base import Case, Rating
-from netgain.measure.batches import in_batches
+from netgain.measure.batches import free_memory, in_batches
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -94,7 +93,7 @@ class RewardModel:
             [len(ids[i] or ()) for i in fitting],
             batch,
             lambda rows: self.logits([ids[fitting[row]] or [] for row in rows]).tolist(),
-            release=_release,
+            release=free_memory,
             progress=lambda done: None,
         )
         ratings = [Rating(None, "judge_too_long")] * len(cases)
@@ -123,9 +122,3 @@ def _rating(value: float | None) -> Rating:
     if value is None:
         return Rating(None, "oom")
     return Rating(value) if value - value == 0 else Rating(None, "undefined")
-
-
-def _release() -> None:
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()

@@ -46,9 +46,14 @@ def _answer(page: Page, question: str, asked: Sequence[Judged]) -> Markup:
     else:
         head, tone, sentence = _many(page, asked)
         basis = counted(f"{question} over all contrasts", sentence, "each contrast below with its own rows")
-    mark = element("span", head, class_=f"verdict {tone}")
-    words = page.handle(f"answer/{question}", sentence)
-    identity = page.bind(f"answer/{question}", basis)
+    return _said_of(page, page.bind(f"answer/{question}", basis), question, (head, tone), sentence)
+
+
+def _said_of(page: Page, identity: str, question: str, verdict: tuple[str, str], sentence: str) -> Markup:
+    """One answer, bound as a whole: the question, the verdict (word, tone), the sentence."""
+    word, tone = verdict
+    mark = element("span", word, class_=f"verdict {tone}")
+    words = page.handle(identity, sentence)
     return element("p", element("strong", question), " ", mark, " ", words, class_="answer", data_bound=identity)
 
 
@@ -76,11 +81,8 @@ def _decided(page: Page) -> list[Markup]:
     made: list[Markup] = []
     for each in found.decided if found else ():
         identity = page.bind(f"answer/decided/{each.arm}", counted(f"{each.arm}: decided", each.say, each.why))
-        tone = "bad" if each.invalid else "open"
-        mark = element("span", each.say, class_=f"verdict {tone}")
-        words = page.handle(identity, each.why)
-        head = element("strong", f"{each.arm}?")
-        made.append(element("p", head, " ", mark, " ", words, class_="answer", data_bound=identity))
+        verdict = each.say, "bad" if each.invalid else "open"
+        made.append(_said_of(page, identity, f"{each.arm}?", verdict, each.why))
     return made
 
 
@@ -91,10 +93,7 @@ def _translated(page: Page) -> list[Markup]:
         return []
     word, sentence = found.answer
     identity = page.bind("answer/translated", counted("gap recovered", sentence, "the table of methods, below"))
-    mark = element("span", word, class_=f"verdict {TONES.get(word, 'open')}")
-    head = element("strong", "Translated?")
-    words = page.handle(identity, sentence)
-    return [element("p", head, " ", mark, " ", words, class_="answer", data_bound=identity)]
+    return [_said_of(page, identity, "Translated?", (word, TONES.get(word, "open")), sentence)]
 
 
 def _many(page: Page, asked: Sequence[Judged]) -> tuple[str, str, str]:
