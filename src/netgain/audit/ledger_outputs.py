@@ -90,17 +90,17 @@ class IdenticalOutputs(LedgerRule):
         """
         rows = self.db.execute(
             f"""
-            WITH one AS (SELECT task, min(metric) metric FROM items GROUP BY task),
-                 said AS (SELECT study, arm, seed, task, checkpoint, item, sample, coalesce(output, prediction) text,
-                                 value
-                          FROM items JOIN one USING (task, metric) WHERE coalesce(output, prediction) IS NOT NULL),
+            WITH said AS (SELECT coalesce(study, '') study, arm, coalesce(seed, -1) seed, task, checkpoint, metric,
+                                 item, sample, coalesce(output, prediction) text, value FROM items),
                  prints AS (
-                SELECT coalesce(study, '') study, arm, coalesce(seed, -1) seed, task, checkpoint,
-                       sum(hash(item, sample, text)::HUGEINT) print,
-                       count(*) n, min(text) <> max(text) moves, min(value) = 1 perfect
-                FROM said GROUP BY ALL HAVING n >= {FEW})
+                SELECT study, arm, seed, task, checkpoint, metric,
+                       sum(hash(item, sample, text)::HUGEINT) FILTER (text IS NOT NULL) print,
+                       count(text) n, min(hash(text)) <> max(hash(text)) moves,
+                       min(value) FILTER (text IS NOT NULL) = 1 perfect
+                FROM said GROUP BY study, arm, seed, task, checkpoint, metric
+                QUALIFY metric = min(metric) OVER (PARTITION BY task))
             SELECT study, task, list((arm, seed, checkpoint) ORDER BY arm, seed, checkpoint), min(n) FROM prints
-            WHERE moves AND NOT coalesce(perfect, false) AND checkpoint <> 'best'
+            WHERE n >= {FEW} AND moves AND NOT coalesce(perfect, false) AND checkpoint <> 'best'
             GROUP BY study, task, print HAVING count(*) > 1 ORDER BY ALL
             """
         ).fetchall()
@@ -139,23 +139,27 @@ class IdenticalOutputs(LedgerRule):
         return found if len(found) == len(runs) and all(found) else []
 
     def _indistinct(self, study: str, alike: list[Member]) -> list[Member]:
-        """Those of `alike` that some other member equals in every metric too."""
-        pairs = [pair for pair in combinations(alike, 2) if not self._told_apart(study, *pair)]
-        return [member for member in alike if any(member in pair for pair in pairs)]
+        """Those of `alike` that some other member equals in every metric too.
 
-    def _told_apart(self, study: str, one: Member, other: Member) -> bool:
-        """Whether mean |a - b| exceeds 0.2 % of mean |a| in any metric: beyond what half precision rounds."""
-        rows = "SELECT task, metric, item, sample, value FROM items WHERE value IS NOT NULL AND coalesce(study, '') = ?"
-        member = f"({rows} AND arm = ? AND coalesce(seed, -1) = ? AND checkpoint = ?)"
+        Two are told apart by mean |a - b| above 0.2 % of mean |a| in any metric: beyond what half precision rounds. One
+        query for all pairs, by the items' fingerprints: a join by their names for each pair was half of an audit.
+        """
+        members = ", ".join("(?, ?, ?, ?)" for _ in alike)
         apart = self.db.execute(
             f"""
-            SELECT bool_or(apart) FROM (
-                SELECT avg(abs(a.value - b.value)) > 0.002 * avg(abs(a.value)) apart
-                FROM {member} a JOIN {member} b USING (task, metric, item, sample) GROUP BY task, metric)
+            WITH members (k, arm, seed, checkpoint) AS (VALUES {members}),
+                 said AS MATERIALIZED (
+                SELECT k, task, metric, hash(item, sample) place, value FROM items i JOIN members m
+                ON i.arm = m.arm AND coalesce(i.seed, -1) = m.seed AND i.checkpoint = m.checkpoint
+                WHERE value IS NOT NULL AND coalesce(study, '') = ?)
+            SELECT DISTINCT one, other FROM (
+                SELECT a.k one, b.k other FROM said a JOIN said b USING (task, metric, place) WHERE a.k < b.k
+                GROUP BY a.k, b.k, task, metric HAVING avg(abs(a.value - b.value)) > 0.002 * avg(abs(a.value)))
             """,
-            [study, *one, study, *other],
-        ).fetchone()
-        return bool(apart and apart[0])
+            [*(word for k, member in enumerate(alike) for word in (k, *member)), study],
+        ).fetchall()
+        same = set(combinations(range(len(alike)), 2)) - set(apart)
+        return [alike[k] for k in sorted({k for pair in same for k in pair})]
 
 
 class ParseFailures(LedgerRule):
