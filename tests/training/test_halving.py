@@ -9,7 +9,10 @@ from torch import nn
 
 from netgain.adapters.lora import Lora
 from netgain.models.lm import LM
+from netgain.objectives.sampling import Answers
+from netgain.objectives.term import Term
 from netgain.objectives.terms.ce import Ce
+from netgain.objectives.terms.diversity import Diversity
 from netgain.objectives.terms.kl import Kl
 from netgain.spec.run import DevSpec, Runtime, Weighted
 from netgain.training.arms import base_reference
@@ -41,8 +44,8 @@ def short_of_memory(lm: LM, limit: int, error: Exception, after: int = 0) -> lis
     return seen
 
 
-def made(make: Make, lm: LM, **runtime: Any) -> Training:
-    objective = {"ce": Weighted(term=Ce()), "kl": Weighted(term=Kl(), weight=0.3)}
+def made(make: Make, lm: LM, term: Term | None = None, **runtime: Any) -> Training:
+    objective = {"ce": Weighted(term=Ce()), "other": Weighted(term=term or Kl(), weight=0.3)}
     training = make(lm, Lora(r=4, dropout=0.1), objective=objective, runtime=Runtime(**runtime))
     training.references = {"base": base_reference(training.student)}
     return training
@@ -55,20 +58,29 @@ def taken(training: Training, dev: bool = False) -> list[StepRecord]:
     return list(records)
 
 
-@pytest.mark.parametrize(("kind", "limit", "after", "left"), [("cuda", 7, 0, 4), ("cpu", 4, 9, 4), ("cuda", 1, 5, 1)])
+@pytest.mark.parametrize(
+    ("kind", "begin", "limit", "after", "left"),
+    [("cuda", None, 7, 0, 4), ("cpu", None, 4, 9, 4), ("cuda", 4, 2, 18, 2), ("cpu", 4, 1, 19, 1)],
+)
 def test_a_step_that_does_not_fit_is_the_same_step_in_parts(
-    make: Make, model: Callable[..., LM], kind: str, limit: int, after: int, left: int
+    make: Make, model: Callable[..., LM], kind: str, begin: int | None, limit: int, after: int, left: int
 ) -> None:
+    """Passes 17 to 20 are the third step in two parts: it fails when one of them is already in the gradients."""
     whole, small = model(), model()
     whole.net.double()
     small.net.double()
     expected = made(make, whole)
     steps = taken(expected, dev=True)
     seen = short_of_memory(small, limit, ERRORS[kind], after)
-    training = made(make, small)
+    training = made(make, small, micro_batch=begin)
     found = taken(training, dev=True)
     assert training.runtime.micro_batch == left
     assert max(seen[-8:]) <= limit
+    equal(training, found, expected, steps)
+
+
+def equal(training: Training, found: list[StepRecord], expected: Training, steps: list[StepRecord]) -> None:
+    """The same steps, to rounding in float64."""
     for ours, theirs in zip(found, steps, strict=True):
         assert ours.tokens == theirs.tokens
         assert (ours.dev or ()) == pytest.approx(theirs.dev or (), rel=1e-9)
@@ -81,6 +93,29 @@ def test_a_step_that_does_not_fit_is_the_same_step_in_parts(
             assert a.probes[name] == pytest.approx(b.probes[name], rel=1e-9)
     for name, tensor in expected.arms[0].adapter.state().items():
         assert torch.allclose(tensor, training.arms[0].adapter.state()[name], rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize(("limit", "left", "through"), [(15, 8, lambda each: list(train(each))), (5, 4, taken)])
+def test_sampled_answers_that_do_not_fit_are_the_same_answers_in_parts(
+    make: Make, model: Callable[..., LM], limit: int, left: int, through: Callable[[Training], list[StepRecord]]
+) -> None:
+    """Rows are 8 a step, answers 16, of 4 prompts: they are drawn, read and differentiated by fewer at a time."""
+    term = Diversity(samples=4, prompts=4, max_new_tokens=5, every=2, toward_base=0.1)
+    runs: list[tuple[Training, list[StepRecord]]] = []
+    for most in (limit, 10**9):
+        lm = model()
+        lm.net.double()
+        seen = short_of_memory(lm, most, ERRORS["cuda"])
+        training = made(make, lm, term)
+        training.judge = lambda term, origin, texts: Answers(
+            tuple(texts), lambda own: float(len({texts[i] for i in own}))
+        )
+        runs.append((training, through(training)))
+        assert max(seen[-8:]) <= most
+    (small, found), (whole, steps) = runs
+    assert small.runtime.micro_batch == left
+    assert [each.arms[0] and each.arms[0].sampled.keys() for each in found[:2]] == [{"other"}, set()]
+    equal(small, found, whole, steps)
 
 
 def test_a_row_that_never_fits_is_said_as_it_is(make: Make, model: Callable[..., LM]) -> None:

@@ -49,8 +49,11 @@ def execute(
 def _execute(study: Study, ledger: Ledger, runtime: Runtime, jobs: int, redo: Sequence[str], where: Where) -> int:
     for prefix in redo:
         folder = ledger.find(prefix)
-        with folder.claim():
-            folder.forget()
+        try:
+            with folder.claim():
+                folder.forget()
+        except Busy:
+            raise UserError(f"--redo {prefix}: another process is at work on this run; end it first.") from None
     refuse_drift(study, ledger)
     refuse_shared_problems(study)
     wanted = planned(study)

@@ -70,8 +70,13 @@ def _of_terms(training: "Training", view: View, active: Sequence[Active[Term]]) 
 
 def _of_answers(training: "Training", view: View, each: Active[Rollout]) -> Gradients:
     """The surrogate's gradient of the one arm that samples."""
-    drawn = rollouts.roll(training, each, view)
-    rollouts.backward(training, drawn, 1.0, each.part.term.temperature)
+
+    def work() -> rollouts.Rolled:
+        drawn = rollouts.roll(training, each, view)
+        rollouts.backward(training, drawn, 1.0, each.part.term.temperature)
+        return drawn
+
+    drawn = fitted(training, each.part.term.prompts * each.part.term.samples, work)
     own = Gradients(each.part.name, each.weights, {0: -drawn.score}, {0: _flat(training, 0)}, drawn.moves)
     training.student.zero_grad()
     return own

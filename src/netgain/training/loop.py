@@ -28,6 +28,8 @@ from netgain.training.rollouts import Rolled
 
 PROBED = ("grad_norm", "grad_share", "grad_cosine")
 SAMPLED = ("score", "answers", "answer_tokens", "sample_seconds")
+Sampled = Mapping[str, tuple[float, int, int, float]]
+"""What sampled terms say of a step, in the order of SAMPLED."""
 
 
 class Diverged(Exception):
@@ -51,7 +53,7 @@ class ArmStep:
     lr: float
     grad_norm: float
     probes: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
-    sampled: Mapping[str, tuple[float, int, int, float]] = field(default_factory=dict)
+    sampled: Sampled = field(default_factory=dict)
 
     def row(self) -> dict[str, dict[str, float]]:
         """The terms as metrics.jsonl has them."""
@@ -170,8 +172,7 @@ def _step(training: Training) -> StepRecord:
     step, arms = training.step, training.arms
     live = [arm.learns_at(step) for arm in arms]
     view = training.view()
-    loss = backward(training, view, [arm.progress(step) for arm in arms], live)
-    loss, sampled = _roll(training, loss, view, [arm.progress(step) for arm in arms])
+    loss, sampled = _gradient(training, view, [arm.progress(step) for arm in arms], live)
     norms = _grad_norms(arms)
     losses, *raw, measured = _numbers(loss.arms, loss.raw, norms)
     rates = [learning_rate(arm.optim, step) for arm in arms]
@@ -196,6 +197,16 @@ def _step(training: Training) -> StepRecord:
         training.objective.observe(k, {name: value for name, (value, _) in terms.items()})
         records.append(ArmStep(arm.progress(step), losses[k], terms, rates[k], measured[k], sampled=sampled))
     return StepRecord(training.step, tuple(records), training.tokens, training.seconds)
+
+
+def _gradient(training: Training, view: View, progress: Sequence[float], live: Sequence[bool]) -> tuple[Loss, Sampled]:
+    """The gradient of the whole step. Where answers are differentiated beside its rows, both are begun again, in
+    smaller parts, when memory does not hold one of them; what was drawn stays."""
+    due = rollouts.due(training, progress, view)
+    if not due:
+        return backward(training, view, progress, live), {}
+    rows = max(len(view.input_ids), *(each.part.term.prompts * each.part.term.samples for each in due))
+    return fitted(training, rows, lambda: _roll(training, backward(training, view, progress, live), view, due))
 
 
 def backward(training: Training, view: View, progress: Sequence[float], live: Sequence[bool]) -> Loss:
@@ -257,12 +268,10 @@ def _appended(loss: Loss, each: Active[Penalty] | Active[Rollout], row: Tensor) 
     )
 
 
-def _roll(
-    training: Training, loss: Loss, view: View, progress: Sequence[float]
-) -> tuple[Loss, dict[str, tuple[float, int, int, float]]]:
+def _roll(training: Training, loss: Loss, view: View, due: Sequence[Active[Rollout]]) -> tuple[Loss, Sampled]:
     """The loss with the sampled terms that are due, -w S, whose gradient is added to the arm's tensors."""
     sampled: dict[str, tuple[float, int, int, float]] = {}
-    for each in rollouts.due(training, progress, view):
+    for each in due:
         found = rollouts.roll(training, each, view)
         rollouts.backward(training, found, each.weights[0], each.part.term.temperature)
         loss = _appended(loss, each, loss.raw.new_tensor([-found.score]))

@@ -20,14 +20,15 @@ def fitted(training: "Training", rows: int, work: Callable[[], T]) -> T:
 
     `work` begins with empty gradients, and is begun again. All processes of a run halve when one must.
     """
-    while len(training.arms) == 1 and (size := _rows_at_once(training, rows)) > 1:
+    while len(training.arms) == 1 and _rows_at_once(training, rows) > 1:
         made = _attempt(work)
         if not training.ranks.any(not made):
             return made[0]
         made.clear()
         training.student.zero_grad()
         free_memory()
-        training.runtime = training.runtime.model_copy(update={"micro_batch": size // 2})
+        half = max(1, _rows_at_once(training, rows) // 2)  # the work may have halved them itself
+        training.runtime = training.runtime.model_copy(update={"micro_batch": half})
     return work()
 
 
