@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from netgain.data.view import View
+from netgain.measure.batches import free_memory, in_batches
 from netgain.models.generate import Generation, generate
 from netgain.models.lm import LM, Head
 from netgain.objectives.linear import chunked_terms
@@ -97,20 +98,38 @@ def _rolled(training: "Training", term: Rollout, view: View, among: Sequence[int
     lm, step = training.student.lm, training.step
     chosen = asked(view, term.prompts, training.seed, step, among)
     prompts = [prompt(view, row) for row in chosen]
-    found = generate(
-        lm,
-        prompts,
-        max_new_tokens=term.max_new_tokens,
-        stop_ids=lm.eos_ids,
-        temperature=term.temperature,
-        samples=term.samples,
-        generator=torch_stream(training.seed, f"sampling/{step}"),
-        batch=len(prompts) * term.samples,
-    )
+    found = _drawn(training, term, prompts)
     written = rows([each for each in prompts for _ in range(term.samples)], found, lm)
     origins = [int(view.origin[row]) for row in chosen]
     credit, score = _credit(training, term, origins, [each.text for each in found], written)
     return Rolled(written, credit / len(chosen), score, len(found), sum(written.lengths), time.perf_counter() - start)
+
+
+def _drawn(training: "Training", term: Rollout, prompts: Sequence[list[int]]) -> list[Generation]:
+    """The answers to the prompts, in their order; fewer prompts at a time, and the same answers, where memory is short.
+
+    The answers to one prompt are drawn together.
+    """
+    lm = training.student.lm
+
+    def write(chosen: list[int]) -> list[list[Generation]]:
+        found = generate(
+            lm,
+            [prompts[i] for i in chosen],
+            max_new_tokens=term.max_new_tokens,
+            stop_ids=lm.eos_ids,
+            temperature=term.temperature,
+            samples=term.samples,
+            generator=torch_stream(training.seed, f"sampling/{training.step}"),
+            streams=chosen,
+            batch=len(chosen) * term.samples,
+        )
+        return [found[k : k + term.samples] for k in range(0, len(found), term.samples)]
+
+    lengths = [len(each) for each in prompts]
+    drawn = in_batches(lengths, len(prompts), write, release=free_memory, progress=lambda done: None)
+    own = [write([i])[0] if each.value is None else each.value for i, each in enumerate(drawn)]  # or it is raised
+    return [each for answers in own for each in answers]
 
 
 def asked(view: View, prompts: int, seed: int, step: int, among: Sequence[int] | None = None) -> list[int]:
