@@ -1,5 +1,9 @@
-"""Two processes and one are the same training: a checkpoint of either goes on as the other; both give way together."""
+"""Two processes and one are the same training: a checkpoint of either goes on as the other; both give way together.
 
+So are two processes that hold the base together, of which each has half of every layer.
+"""
+
+import json
 import os
 import subprocess
 import sys
@@ -11,23 +15,30 @@ import torch
 from safetensors.torch import load_file
 
 from netgain.adapters.lora import Lora
+from netgain.models.generate import generate
 from netgain.models.lm import LM
 from netgain.training import checkpoint
 from netgain.training.loop import Training, train
+from netgain.training.stop import dev_losses
 
 torch.set_num_threads(1)
 STEPS, CUT = 6, 3
 LORA = Lora(r=4, dropout=0.1)
 
 CHILD = """
+import json
 import sys
 from pathlib import Path
 import torch
 sys.path.insert(0, sys.argv[1])
 from conftest import small, training
 from netgain.adapters.lora import Lora
+from netgain.models.generate import generate
+from netgain.models.shard import shard
+from netgain.spec.run import Runtime
 from netgain.training import checkpoint
 from netgain.training.loop import train
+from netgain.training.stop import dev_losses
 
 folder, rank, steps, cut = Path(sys.argv[2]), *map(int, sys.argv[3:])
 torch.set_num_threads(1)
@@ -61,6 +72,24 @@ third = begun(lm)
 list(train(third))
 assert third.runtime.micro_batch == 2, third.runtime
 left(third, "halved by two")
+
+# Three micro-batches for two processes, the layers' inputs kept and the rest computed again: the passes must match.
+lm = small()
+lm.net.double()
+whole = sum(tensor.nbytes for layer in lm.layers for tensor in layer.parameters())
+shard(lm, lm.device)
+part = sum(tensor.to_local().nbytes for layer in lm.layers for tensor in layer.parameters())
+assert abs(part / whole - 0.5) < 0.01, (part, whole)
+fourth = training(lm, Lora(r=4, dropout=0.1), steps=steps, runtime=Runtime(micro_batch=3, gradient_checkpointing=True))
+checkpoint.load(fourth, [folder / "cut by one"])
+for record in train(fourth):
+    if record.step == cut + 1:
+        left(fourth, "cut sharded")
+left(fourth, "ended sharded")
+found = {"loss": dev_losses(fourth.student, 1, [fourth.views(0)], 64)}
+found["ids"] = [each.ids for each in generate(lm, [[5, 6, 7], [8, 9], [10]], max_new_tokens=9)]
+if rank == 0:
+    (folder / "sharded.json").write_text(json.dumps(found))
 torch.distributed.destroy_process_group()
 """
 
@@ -92,12 +121,19 @@ def test_checkpoints_of_one_and_of_two_processes_are_the_same(
         for rank in range(2)
     ]
     assert [process.wait(300) for process in pair] == [0, 0]
-    alone = begun()
-    checkpoint.load(alone, [tmp_path / "cut by two"])
-    assert alone.step == CUT
-    list(train(alone))
-    assert alone.tokens == whole.tokens
-    checkpoint.save(alone, [tmp_path / "ended alone"])
+    for cut, step in (("cut by two", CUT), ("cut sharded", CUT + 1)):
+        alone = begun()
+        checkpoint.load(alone, [tmp_path / cut])
+        assert alone.step == step
+        list(train(alone))
+        assert alone.tokens == whole.tokens
+        checkpoint.save(alone, [tmp_path / f"{cut}, ended alone"])
     expected = tensors(tmp_path / "ended by one")
-    for name in ("ended alone", "ended by two", "halved by two"):
+    names = ("cut by two, ended alone", "cut sharded, ended alone", "ended by two", "halved by two", "ended sharded")
+    for name in names:
         assert (tensors(tmp_path / name) - expected).norm() / expected.norm() == pytest.approx(0, abs=1e-9), name
+    found = json.loads((tmp_path / "sharded.json").read_text())
+    lm = whole.student.lm
+    assert found["ids"] == [each.ids for each in generate(lm, [[5, 6, 7], [8, 9], [10]], max_new_tokens=9)]
+    ours = dev_losses(whole.student, 1, [whole.views(0)], 64)
+    assert [*found["loss"][0], *found["loss"][1]] == pytest.approx([*ours[0], *ours[1]], abs=1e-9)

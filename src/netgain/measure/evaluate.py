@@ -134,7 +134,7 @@ def evaluate(
     is measured.
     """
     for (items,) in _evaluated(lm, tasks, template, checkpoint, folder, batch, progress, None, (0,), writer):
-        yield from items
+        yield from lm.holders.told(lambda: list(items))  # noqa: B023 (called at once)
 
 
 def evaluate_arms(

@@ -211,7 +211,7 @@ def _write(
         owners = owners and Owners(owners.of.repeat_interleave(samples), owners.assign)
     positions = mask.sum(1)
     for step in itertools.count():
-        tokens = sampling.choose(lm.head.logits(last), _uniform(rows, step, lm.device))
+        tokens = lm.holders.agreed(sampling.choose(lm.head.logits(last), _uniform(rows, step, lm.device)))
         for row, token in zip(rows, tokens.tolist(), strict=True):
             if not row.finished:
                 row.take(token, stop)

@@ -19,6 +19,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from netgain.data.view import Autoregressive, MaskedDiffusion
 from netgain.errors import UserError
+from netgain.models.holders import ALONE
 from netgain.spec.denoise import Denoise
 
 if TYPE_CHECKING:
@@ -86,6 +87,8 @@ class LM:
         self.denoise = denoise or Denoise()
         self.eos_ids, self.pad_id, self.max_positions = eos_ids, pad_id, max_positions
         self._frame = frame
+        self.holders = ALONE
+        """Which processes hold the base together; see models/shard.py."""
         self.size = sum(tensor.numel() for tensor in net.parameters())
         """How many numbers the base has, whatever a method puts into it later."""
 
@@ -93,6 +96,11 @@ class LM:
     def body(self) -> nn.Module:
         """The network without its head."""
         return self._frame.body
+
+    @property
+    def layers(self) -> list[GradientCheckpointingLayer]:
+        """The repeated layers of the body: what is checkpointed, and shared out over processes, one by one."""
+        return [module for module in self.body.modules() if isinstance(module, GradientCheckpointingLayer)]
 
     @property
     def causal(self) -> bool:
@@ -179,7 +187,7 @@ class LM:
         The library checkpoints only layers that are in training mode; exactly those are put there, their children
         are not, so no dropout wakes up. Generation needs a cache and must stay outside.
         """
-        layers = [m for m in self.body.modules() if isinstance(m, GradientCheckpointingLayer)] if on else []
+        layers = self.layers if on else []
         if on and not layers:
             raise UserError(f"{self.name}: this model family has no gradient checkpointing; switch it off.")
         for layer in layers:

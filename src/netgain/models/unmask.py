@@ -70,7 +70,7 @@ def unmask(
                 break
             tokens, sure = _proposals(lm, prompts, answers, sampling, numbers, owners)
             now = _revealed(like, hidden, sure, j, steps, last - first, numbers)
-            answers = torch.where(now, tokens, answers)
+            answers = lm.holders.agreed(torch.where(now, tokens, answers))
             if watch is not None:
                 watch(answers)
     return answers

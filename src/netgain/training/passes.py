@@ -5,6 +5,7 @@ The step itself, probes and learned weights all differentiate through these, so 
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import torch
@@ -40,16 +41,13 @@ def passes(training: "Training", view: View, active: Sequence[Active[Term]], ran
     student = training.student
     tokens = select(view, [each.part.tokens for each in active], training.seed, training.step, training.sources)
     names = needs(active)
-    start = 0
     with student.learning(), student.lm.checkpointing(training.runtime.gradient_checkpointing):
         size = ranks.rows(len(view.input_ids), training.runtime.micro_batch)
         parts = [each for each in _micro_batches(view, size) if len(each[1].targets)]
-        for i, (rows, part) in enumerate(parts):
-            own = slice(start, start + len(part.targets))
-            start = own.stop
-            share = ranks.share(i, len(parts))
-            if share is None:
-                continue
+        ends = list(accumulate(len(part.targets) for _, part in parts))
+        for i, share in ranks.parts(len(parts)):
+            rows, part = parts[i]
+            own = slice(ends[i] - len(part.targets), ends[i])
             if student.noise is not None:
                 student.noise.at(training.seed, training.step, rows)
             readings = _read(training.references, names, part)

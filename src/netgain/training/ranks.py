@@ -29,15 +29,16 @@ class Ranks:
         """Rows of a micro-batch: so few that every process has one, and no more than asked for."""
         if self.world == 1:
             return asked
-        each = max(1, batch // self.world)
+        each = -(-batch // self.world)
         return each if asked is None else min(asked, each)
 
-    def share(self, part: int, parts: int) -> float | None:
-        """How micro-batch `part` of `parts` counts here: 1, None (another's), or 0 for one that only keeps an idle
-        process in step."""
-        if part % self.world == self.rank:
-            return 1.0
-        return 0.0 if part == 0 and self.rank >= parts else None
+    def parts(self, count: int) -> list[tuple[int, float]]:
+        """Which of the micro-batches are this process's, and how each counts.
+
+        They are as many in every process, since those that hold a base together (models/shard.py) make every pass
+        together: where they do not come out even, the first one is repeated and counts 0."""
+        turns = range(self.rank, -(-count // self.world) * self.world, self.world)
+        return [(turn, 1.0) if turn < count else (0, 0.0) for turn in turns]
 
     def add(self, parameters: Sequence[Tensor], *numbers: Tensor) -> list[Tensor]:
         """Sum over processes: gradients in place, a tensor without one counting 0; the other numbers as new tensors."""

@@ -184,7 +184,8 @@ def _credit(
             score -= term.toward_base * float(gap[own].mean()) / len(origins)
         if term.length_neutral:
             credit[own] = length_neutral(credit[own], written.lengths[own])
-    return credit, score
+    # A judge may answer every process otherwise, and all must learn the same.
+    return training.student.lm.holders.agreed(torch.from_numpy(credit)).numpy(), score
 
 
 def _against_base(training: "Training", term: Rollout, written: Written) -> tuple[Floats, Floats]:

@@ -41,7 +41,7 @@ def dev_losses(
         found = objective(active, states, student.lm.head, view.targets, ones, references=readings, chunk=chunk)
         sums += found.raw.double().cpu()
         total += len(view.targets)
-    loss, drift = (sums / total).tolist()
+    loss, drift = student.lm.holders.agreed(sums / total).tolist()
     return tuple(loss), tuple(drift)
 
 
