@@ -307,6 +307,34 @@ def test_an_answer_that_is_nothing_but_its_end_is_wrong_and_no_stored_failure(tm
     assert "NG505" in {each.code for each in ended}
 
 
+def test_a_constant_answer_is_no_error_where_nothing_was_taught_or_length_decided(tmp_path: Path) -> None:
+    """`arms` of a study may learn one of its tasks alone; a score per character may favour the longest label."""
+
+    def constant(arm: str, seed: int, item: Item) -> Item:
+        return replace(item, value=float(item.label == "no"), prediction="no", output=None)
+
+    def per_character(arm: str, seed: int, item: Item) -> Item:
+        return replace(constant(arm, seed, item), metric="accuracy_norm")
+
+    def without(source: str) -> dict[str, Any]:
+        return {**data(), "mixture": {"planned": {source: 0, "b": 500}, "drawn": {source: 0, "b": 500}}}
+
+    ledgers = {
+        "taught": make(tmp_path / "taught", constant, summary=without("q")),
+        "untaught": make(tmp_path / "untaught", constant, summary=without("qa")),
+        "norm": make(tmp_path / "norm", per_character),
+    }
+    found = {
+        name: {(f.code, f.severity) for f in run([path], select=["NG010", "NG013"]).findings if "base" not in f.arms}
+        for name, path in ledgers.items()
+    }
+    assert found == {
+        "taught": {("NG010", Severity.WARNING), ("NG013", Severity.ERROR)},
+        "untaught": {("NG010", Severity.NOTE), ("NG013", Severity.NOTE)},
+        "norm": {("NG010", Severity.WARNING), ("NG013", Severity.WARNING)},
+    }
+
+
 def test_an_answer_cut_short_of_its_gold_is_an_error_and_one_that_outgrew_it_a_warning(tmp_path: Path) -> None:
     short = run([make(tmp_path / "short", written_out("yes an"))]).findings
     runs_on = run([make(tmp_path / "on", written_out("yes and so on " * 5))]).findings

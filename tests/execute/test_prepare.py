@@ -38,6 +38,19 @@ def test_dev_rows_are_counted_over_all_sources_together(make_run: Callable[..., 
     )
 
 
+def test_no_training_row_repeats_the_text_of_a_held_out_row_under_another_id(
+    make_run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = [Example(f"r{i}", f"g{i}", (Turn("user", f"a row that says {i // 2}"),), "x") for i in range(40)]
+    monkeypatch.setattr(preparing, "read_source", lambda source, folder: made)
+    rows = rows_of(make_run(data={"sources": {"a": SOURCES["a"]}, "dev": 6}), None)
+    said = [{row.turns[0].text for row in part} for part in (rows.train, rows.dev)]
+    assert said[0].isdisjoint(said[1])
+    assert len(rows.dev) == 6
+    assert len(rows.train) + len(rows.dev) + rows.excluded == 40
+    assert rows.excluded > 0
+
+
 def test_dev_rows_that_are_all_too_long_are_refused(make_run: Callable[..., Run], scene: Any) -> None:
     here = scene(make_run())
     data = {"sources": SOURCES, "dev": 1, "truncate": "drop"}

@@ -14,6 +14,8 @@ from netgain.interop import documents
 if TYPE_CHECKING:
     import duckdb
 
+    from netgain.ledger.store import Ledger
+
 DOCUMENTS = (*documents.PROSE, *documents.TABLES)
 RESULTS = (".json", ".jsonl", ".eval")
 NOT_THERE = (
@@ -47,14 +49,16 @@ def run(
     return report
 
 
-def findings_for(ledger: str | Path, study: str) -> list[Finding]:
+def findings_for(ledger: "str | Path | Ledger", study: str) -> list[Finding]:
     """What is found, and not silenced, in the runs of one study (its key) of a ledger, worst first.
 
     `finding.concerns(arm, task)` says whether a verdict on that arm and task rests on it.
     """
-    path, report = Path(ledger), Report(files=[str(ledger)])
-    beside = sidecar(path)
-    with _database(path) as db:
+    from netgain.ledger.query import connect
+
+    path = Path(ledger) if isinstance(ledger, (str, Path)) else ledger.root
+    beside, report = sidecar(path), Report(files=[str(path)])
+    with connect(ledger) as db:
         key = study.replace("'", "''")
         db.execute(f"CREATE OR REPLACE VIEW runs AS SELECT * FROM _runs WHERE study = '{key}'")
         db.execute(

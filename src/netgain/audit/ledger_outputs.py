@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import combinations
 from typing import ClassVar
 
-from netgain.audit._controls import blind
+from netgain.audit._controls import Untaught, blind
 from netgain.audit._noise import Z95
 from netgain.audit._reading import listed, short
 from netgain.audit.finding import Finding, Severity
@@ -18,6 +18,9 @@ Member = tuple[str, int, str]
 
 FEW = 20
 GROUP = "coalesce(study, ''), arm, coalesce(seed, -1), task, checkpoint"
+
+
+UNTAUGHT = " (the arm was given no row of this task)"
 
 
 def who(arm: str, seed: int, task: str, checkpoint: str) -> str:
@@ -37,7 +40,8 @@ class ConstantPrediction(LedgerRule):
         """The commonest prediction covers 95 % of items whose labels differ.
 
         A control that sees no input is left out: it can do no better. Where no text was written (the likeliest of given
-        labels was taken) no parser can be at fault: a warning, and a note on an untuned model.
+        labels was taken) no parser can be at fault: a warning, and a note on an untuned model. A note as well on an arm
+        that was taught nothing of the task.
         """
         rows = self.db.execute(
             f"""
@@ -56,18 +60,22 @@ class ConstantPrediction(LedgerRule):
             FROM share WHERE same >= 0.95 GROUP BY 1, 2, 3, 4 ORDER BY ALL
             """
         ).fetchall()
-        controls = blind(self.db) if rows else set[tuple[str, str]]()
+        if not rows:
+            return
+        controls, untaught = blind(self.db), Untaught(self.db)
         rows = [row for row in rows if (row[0], row[2]) not in controls]
         alike: dict[tuple, list[str]] = {}
         for arm, seed, task, checkpoint, *numbers in rows:
             alike.setdefault((arm, seed, task, *numbers), []).append(checkpoint)
         for (arm, seed, task, n, top, same, good, score, metric, written), checkpoints in alike.items():
             checkpoint = " and ".join(checkpoints)
-            untuned = Severity.NOTE if checkpoint == "base" else Severity.WARNING
+            apart = (arm, task) in untaught
+            chosen = Severity.NOTE if checkpoint == "base" else Severity.WARNING
             yield self.finding(
                 f'{who(arm, seed, task, checkpoint)}: {same:.1%} of {n} predictions are "{short(top, 40)}", which is '
-                f"right for {good:.1%} of the items; {metric} is {score:.3g}.",
-                table=task, cell=f"{arm}/{task}", arms=[arm], tasks=[task], severity=None if written else untuned,
+                f"right for {good:.1%} of the items; {metric} is {score:.3g}{UNTAUGHT if apart else ''}.",
+                table=task, cell=f"{arm}/{task}", arms=[arm], tasks=[task],
+                severity=Severity.NOTE if apart else None if written else chosen,
                 fix=None if written else "Compare with the majority share, and use a metric that one answer cannot win "
                 "(macro F1); a tuned model that always answers alike has collapsed.",
             )  # fmt: skip

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
-from netgain.audit._controls import blind
+from netgain.audit._controls import Untaught, blind
 from netgain.audit._noise import detectable
 from netgain.audit._reading import listed
 from netgain.audit.finding import Finding, Severity
-from netgain.audit.ledger_outputs import who
+from netgain.audit.ledger_outputs import UNTAUGHT, who
 from netgain.audit.rule import LedgerRule
 from netgain.audit.rules_constant import Ceiling, ConstantMetric
 from netgain.audit.rules_judge import ScoreSaturates
@@ -27,7 +27,11 @@ class MajorityScore(LedgerRule):
 
     def check(self) -> Iterator[Finding]:
         """Binary scores of trained checkpoints within two standard errors of the commonest label's share, or below; a
-        control that sees no input can do no better, and is left out."""
+        control that sees no input can do no better, and is left out.
+
+        An error where it is that share exactly. Not so for scores per character (`accuracy_norm`), which may favour the
+        longest label whatever is asked; a note where the arm was taught nothing of the task.
+        """
         rows = self.db.execute(
             f"""
             WITH scored AS (SELECT arm, coalesce(seed, -1) seed, task, metric, checkpoint, avg(value) score, count(*) n,
@@ -40,15 +44,18 @@ class MajorityScore(LedgerRule):
             WHERE checkpoint <> 'base' AND score <= share + 2 * sqrt(share * (1 - share) / n) ORDER BY ALL
             """
         ).fetchall()
-        controls = blind(self.db) if rows else set[tuple[str, str]]()
+        if not rows:
+            return
+        controls, untaught = blind(self.db), Untaught(self.db)
         for arm, seed, task, metric, checkpoint, score, n, top, share in rows:
             if (arm, task) in controls:
                 continue
+            alike = abs(score - share) < 1e-9 and not metric.endswith("_norm")
             yield self.finding(
                 f'{who(arm, seed, task, checkpoint)}: {metric} {score:.1%} of {n}; always answering "{top}" gives '
-                f"{share:.1%}.",
+                f"{share:.1%}{UNTAUGHT if (arm, task) in untaught else ''}.",
                 table=task, cell=f"{arm}/{task}", arms=[arm], tasks=[task],
-                severity=Severity.ERROR if abs(score - share) < 1e-9 else None,
+                severity=Severity.NOTE if (arm, task) in untaught else Severity.ERROR if alike else None,
             )  # fmt: skip
 
 

@@ -62,8 +62,8 @@ class Rows:
 
 
 def rows_of(run: Run, folder: Path | None) -> Rows:
-    """The same for every arm that shares data and tasks; no training row is of an evaluation row's group, nor repeats
-    its text or a run of its words.
+    """The same for every arm that shares data and tasks; no training row is of the group of a row that is measured or
+    held out, nor repeats its text or a run of its words.
 
     What is held out is the same for every seed, so that seeds are compared on one dev set and share their teachers;
     which of the other rows a mixture draws is the seed's.
@@ -75,10 +75,12 @@ def rows_of(run: Run, folder: Path | None) -> Rows:
     free = {
         name: unshared([row for row in found if row.group not in taken], measured) for name, found in read_rows.items()
     }
-    excluded = sum(map(len, read_rows.values())) - sum(map(len, free.values()))
     _, dev = split([row for found in free.values() for row in found], run.data.dev, DEV_SEED)
     held_out = {row.group for row in dev}
-    pools = {name: [row for row in found if row.group not in held_out] for name, found in free.items()}
+    rest = {name: [row for row in found if row.group not in held_out] for name, found in free.items()}
+    pools = {name: unshared(found, dev) for name, found in rest.items()}
+    repeats = sum(len(rest[name]) - len(pools[name]) for name in rest)
+    excluded = sum(map(len, read_rows.values())) - sum(map(len, free.values())) + repeats
     shares = run.data.mixture if run.data.temperature is None else balanced(pools, run.data.temperature)
     repeat = run.data.temperature is not None
     train, mixture = mix(pools, shares, run.data.rows, stream(run.seed, "mixture"), repeat=repeat)
