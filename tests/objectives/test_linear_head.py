@@ -7,11 +7,11 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from netgain.models.lm import Head
-from netgain.objectives.linear import Engine, chunked_terms, expected_row, logsumexp_head, soft_target_loss
+from netgain.objectives.linear import TILE_WORDS, Engine, chunked_terms, expected_row, logsumexp_head, soft_target_loss
 
 torch.set_num_threads(1)
 N, H, V = 23, 16, 301
-ENGINES: list[tuple[Engine, int | None]] = [("flash", None), ("chunked", None), ("chunked", 5), ("chunked", 64)]
+ENGINES: list[tuple[Engine, int | None]] = [("flash", None), ("tiled", None), ("tiled", 5), ("tiled", 64)]
 
 
 def drawn(dtype: torch.dtype, seed: int = 0) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -27,12 +27,17 @@ def gradient(loss: Tensor, hidden: Tensor) -> Tensor:
 
 
 class Largest(TorchDispatchMode):
-    """Records the largest tensor that any operator makes."""
+    """Records the largest tensor that any operator makes, and the operators."""
 
     numel = 0
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.called: set[str] = set()
+
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         out = func(*args, **(kwargs or {}))
+        self.called.add(func.overloadpacket.__name__)
         for tensor in out if isinstance(out, (tuple, list)) else (out,):
             if isinstance(tensor, Tensor):
                 self.numel = max(self.numel, tensor.numel())
@@ -87,7 +92,7 @@ def test_the_statistic_of_h_plus_one_numbers_is_the_full_kl(
     assert torch.allclose(gradient(ours.sum(), hidden), gradient(full.sum(), hidden), rtol=1e-11, atol=1e-11)
 
 
-@pytest.mark.parametrize("engine", ["flash", "chunked"])
+@pytest.mark.parametrize("engine", ["flash", "tiled"])
 def test_the_custom_gradient_passes_gradcheck(engine: Engine) -> None:
     hidden, _, weight, _ = drawn(torch.float64)
     head = Head(weight, scale=0.7)
@@ -96,13 +101,22 @@ def test_the_custom_gradient_passes_gradcheck(engine: Engine) -> None:
     )
 
 
-@pytest.mark.parametrize(("engine", "chunk"), [("flash", None), ("chunked", 8)])
+@pytest.mark.parametrize(("engine", "chunk"), [("flash", None), ("tiled", 8)])
 def test_no_tensor_has_a_row_for_every_token_and_a_column_for_every_word(engine: Engine, chunk: int | None) -> None:
     n, h, v = 128, 8, 32_000
     hidden, weight = torch.randn(n, h, requires_grad=True), torch.randn(v, h)
     with Largest() as largest:
         logsumexp_head(hidden, Head(weight), chunk, engine).sum().backward()
     assert largest.numel < n * v / 4
+
+
+@pytest.mark.parametrize(("dtype", "flash"), [(torch.float32, True), (torch.bfloat16, False)])
+def test_on_a_cpu_a_bfloat16_head_is_read_in_tiles_and_no_other(dtype: torch.dtype, flash: bool) -> None:
+    hidden, weight = torch.randn(64, 8, requires_grad=True), torch.randn(20_000, 8, dtype=dtype)
+    with Largest() as largest:
+        logsumexp_head(hidden, Head(weight), 256).sum().backward()
+    assert ("_scaled_dot_product_flash_attention_for_cpu" in largest.called) == flash
+    assert largest.numel <= max(weight.numel(), len(hidden) * TILE_WORDS)
 
 
 def test_the_generic_engine_holds_a_chunk_of_logits_at_most() -> None:
