@@ -1,18 +1,12 @@
 """The endpoint judge against `transformers serve`: a real server, a real model that was taught to grade."""
 
-import os
 import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from chat_server import transformers_server
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils.import_utils import is_serve_available
 
@@ -31,7 +25,6 @@ CASES = [
     for name in ("a ball", "the sun", "rain", "a tree")
 ]
 GRADE = "Rating: [[7]]"
-PATIENCE = 120.0
 
 
 def taught(folder: Path) -> Path:
@@ -65,36 +58,8 @@ def taught(folder: Path) -> Path:
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
     """(url, model) of a server on this machine."""
     folder = taught(tmp_path_factory.mktemp("served") / "grader")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "transformers.cli.transformers", "serve", str(folder)]
-    log = (folder / "serve.log").open("w")
-    process = subprocess.Popen(
-        [*command, "--host", "127.0.0.1", "--port", str(port), "--device", "cpu"],
-        stdout=log,
-        stderr=subprocess.STDOUT,
-        env={**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
-    )
-    try:
-        _wait(f"http://127.0.0.1:{port}/health", process, folder / "serve.log")
-        yield f"http://127.0.0.1:{port}/v1", str(folder)
-    finally:
-        process.terminate()
-        process.wait(20)
-        log.close()
-
-
-def _wait(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
-        assert process.poll() is None, log.read_text()[-2000:]
-        try:
-            with urllib.request.urlopen(url, timeout=5):
-                return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.3)
-    raise AssertionError(f"no server within {PATIENCE:g} s: {log.read_text()[-2000:]}")
+    with transformers_server(folder, folder / "serve.log") as url:
+        yield url, str(folder)
 
 
 def judge(url: str, model: str, **fields: object) -> Endpoint:

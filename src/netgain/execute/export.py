@@ -1,6 +1,5 @@
 """`netgain export`: a run's adapter, merged model or GGUF file for other tools to load, after a parity check."""
 
-import json
 import shutil
 from dataclasses import asdict
 from pathlib import Path
@@ -9,8 +8,11 @@ from typing import Any
 from netgain.adapters._torch.peft import from_folder
 from netgain.adapters.export import CONVERTER, GGUF, Parity, export, export_gguf
 from netgain.adapters.method import Adapter, Built, Method
+from netgain.data.chat import Template
+from netgain.data.source import Turn
 from netgain.errors import UserError
 from netgain.execute.prepare import template_of
+from netgain.ledger.files import write_json
 from netgain.ledger.store import RunFolder
 from netgain.models.lm import LM
 from netgain.models.load import load
@@ -29,10 +31,11 @@ FOLDERS = {"final": "adapter", "best": "adapter-best"}
 
 def export_run(folder: RunFolder, out: Path, *, merged: bool, checkpoint: str) -> str:
     """Write the run's adapter or merged model to `out`; one line about how well it agrees."""
-    adapter, probes = _asked(folder, checkpoint)
+    adapter, template, asked = opened(folder, checkpoint)
+    probes = [template.prompt(turns) for turns in asked]
     what = "merged model" if merged else "adapter"
     parity = export(adapter, out, probes, merged=merged)
-    _record(out, folder, checkpoint, what, {what: parity})
+    record(out, folder, checkpoint, what, {what: {**asdict(parity), "holds": parity.holds}})
     return _sentence(out, folder, checkpoint, what, parity)
 
 
@@ -43,14 +46,15 @@ def export_run_gguf(folder: RunFolder, file: Path, *, kind: str, converter: Path
     tool = converter or (Path(found) if (found := shutil.which(CONVERTER)) else None)
     if tool is not None and not tool.is_file():
         raise UserError(f"{tool}: no such file; --converter takes llama.cpp's {CONVERTER}.")
-    adapter, probes = _asked(folder, checkpoint)
-    steps = export_gguf(adapter, file, probes, kind, tool)
-    _record(file, folder, checkpoint, f"gguf {kind} by {'netgain' if tool is None else tool.name}", steps)
+    adapter, template, asked = opened(folder, checkpoint)
+    steps = export_gguf(adapter, file, [template.prompt(turns) for turns in asked], kind, tool)
+    found = {name: {**asdict(parity), "holds": parity.holds} for name, parity in steps.items()}
+    record(file, folder, checkpoint, f"gguf {kind} by {'netgain' if tool is None else tool.name}", found)
     return _sentence(file, folder, checkpoint, f"GGUF ({kind})", steps["gguf"])
 
 
-def _asked(folder: RunFolder, checkpoint: str) -> tuple[Adapter, list[list[int]]]:
-    """The run's adapter on its base, and the prompts that an export is compared on."""
+def opened(folder: RunFolder, checkpoint: str) -> tuple[Adapter, Template, list[tuple[Turn, ...]]]:
+    """The run's adapter on its base, how it is asked, and what an export is asked to compare it."""
     if checkpoint not in FOLDERS:
         raise UserError(f'a run keeps the checkpoints final and best, not "{checkpoint}".')
     if folder.state() != "done":
@@ -63,26 +67,30 @@ def _asked(folder: RunFolder, checkpoint: str) -> tuple[Adapter, list[list[int]]
         raise UserError(f"{folder.path}: this run kept no {checkpoint} adapter.")
     lm = load(run.model)
     adapter = _loaded(method, lm, source, run.seed)
-    template = template_of(run.model, lm.tok)
     probes = [
-        template.prompt(example.turns)
+        example.turns
         for task in tasks_of(run.tasks).values()
         for example in task.examples(None)[:PROBES]
         if example.turns
     ]
-    return adapter, probes or [lm.tok.encode("A probe of general text.")]
+    return adapter, template_of(run.model, lm.tok), probes or [(Turn("user", "A probe of general text."),)]
 
 
-def _record(out: Path, folder: RunFolder, checkpoint: str, what: str, steps: dict[str, Parity]) -> None:
-    """What was compared and found, beside what was written: OUT.parity.json."""
+def parity_file(out: Path) -> Path:
+    """Where it stands what was compared: beside what was written."""
+    return out.with_name(f"{out.name}.parity.json")
+
+
+def record(out: Path, folder: RunFolder, checkpoint: str, what: str, steps: dict[str, dict[str, Any]]) -> None:
+    """What was compared and found, beside what was written."""
     tree = {
         "run": folder.sig,
         "checkpoint": checkpoint,
         "export": what,
         "compared_with": "the run's own logits; differences are shares of the largest",
-        "steps": {name: {**asdict(parity), "holds": parity.holds} for name, parity in steps.items()},
+        "steps": steps,
     }
-    out.with_name(f"{out.name}.parity.json").write_text(json.dumps(tree, indent=1) + "\n", encoding="utf-8")
+    write_json(parity_file(out), tree)
 
 
 def _sentence(out: Path, folder: RunFolder, checkpoint: str, what: str, parity: Parity) -> str:
