@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from netgain.cli_export import export
-from netgain.cli_options import DEFAULT_LEDGER, Json, LedgerDir, Scale, StudyFile
+from netgain.cli_options import DEFAULT_LEDGER, Checkpointing, Json, LedgerDir, MicroBatch, Scale, Shard, StudyFile
 from netgain.cli_options import print_json as _print_json
 from netgain.errors import UserError
 
@@ -77,6 +77,9 @@ def run(
     track: Annotated[
         str | None, typer.Option(help="Also show the runs in tensorboard, wandb, mlflow or trackio (`netgain track`).")
     ] = None,
+    micro_batch: MicroBatch = None,
+    checkpointing: Checkpointing = False,
+    shard: Shard = False,
 ) -> None:
     """Execute what is missing, with live progress. Killed at any moment, it continues where it was."""
     from netgain.execute.cluster import Where
@@ -92,7 +95,8 @@ def run(
     if generate_with not in ("network", "vllm"):
         raise UserError(f'--generate-with takes network or vllm, not "{generate_with}".')
     asked = {"device": device, "pack": packed, "claim_seconds": min(60.0, silence), "generate_with": generate_with}
-    runtime = Runtime.model_validate(asked)
+    fitting = {"micro_batch": micro_batch, "gradient_checkpointing": checkpointing, "shard": shard}
+    runtime = Runtime.model_validate({**asked, **fitting})
     where = Where(on, mirror, silence)
     with following(track, ledger, lambda words: print(words, file=sys.stderr)):
         failed = execute(load(study, scale), Ledger(ledger), runtime, jobs=jobs, redo=redo or [], where=where)

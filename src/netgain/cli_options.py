@@ -12,6 +12,14 @@ LedgerDir = Annotated[
     Path, typer.Option("--ledger", envvar="NETGAIN_LEDGER", help="Folder that holds the runs.", show_default=True)
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+MicroBatch = Annotated[int | None, typer.Option(min=1, help="Rows of a step that go through the model at a time.")]
+Checkpointing = Annotated[
+    bool,
+    typer.Option("--checkpointing", help="Keep the layers' inputs only; compute the rest again when it is needed."),
+]
+Shard = Annotated[
+    bool, typer.Option("--shard", help="Under torchrun: each process holds a part of the base's layers (FSDP2).")
+]
 DEFAULT_LEDGER = Path("ledger")
 
 

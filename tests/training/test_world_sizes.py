@@ -30,6 +30,7 @@ import json
 import sys
 from pathlib import Path
 import torch
+from torch.distributed.device_mesh import init_device_mesh
 sys.path.insert(0, sys.argv[1])
 from conftest import small, training
 from netgain.adapters.lora import Lora
@@ -77,7 +78,7 @@ left(third, "halved by two")
 lm = small()
 lm.net.double()
 whole = sum(tensor.nbytes for layer in lm.layers for tensor in layer.parameters())
-shard(lm, lm.device)
+shard(lm, lm.device, init_device_mesh("cpu", (2,)))
 part = sum(tensor.to_local().nbytes for layer in lm.layers for tensor in layer.parameters())
 assert abs(part / whole - 0.5) < 0.01, (part, whole)
 fourth = training(lm, Lora(r=4, dropout=0.1), steps=steps, runtime=Runtime(micro_batch=3, gradient_checkpointing=True))

@@ -8,7 +8,7 @@ state that the reference's own head reads. The base can also be asked anew at ea
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -91,7 +91,7 @@ def references_for(
             found[name], found.summary[name] = office.along(name, declared[name], live)
             continue
         desk = office.desk(name, declared[name], kept if fusable(student.lm.head) else "hidden")
-        if isinstance(desk.reference, Base) and (why := office.better_asked(desk)):
+        if isinstance(desk.reference, Base) and (why := lm.holders.told(partial(office.better_asked, desk))):
             found[name], found.summary[name] = live, {"kind": BASE, "cached": False, "why": why}
             continue
         desk.complete()
@@ -184,7 +184,9 @@ class Desk:
     def complete(self, rows: Sequence[int] | None = None) -> None:
         """Compute what is missing. Other processes may be at it: each takes a piece that nobody holds."""
         rows = self.office.wanted if rows is None else rows
-        before, start = self.missing(rows), time.monotonic()
+        # Processes that hold the base together make the same passes: the first one says what is left.
+        told = self.office.lm.holders.told
+        before, start = told(lambda: self.missing(rows)), time.monotonic()
         if not before:
             return
         if (needed := self.needed()) > (free := _free(self.store.path)):
@@ -193,7 +195,7 @@ class Desk:
                 "free; free some space, or learn from fewer rows."
             )
         with self.reference.lm(self.office.host) as lm:
-            while left := set(self.missing(rows)):
+            while left := told(lambda: set(self.missing(rows))):
                 busy = False
                 for unit in self._units(rows):
                     if not left.isdisjoint(unit):
@@ -204,8 +206,11 @@ class Desk:
 
     def _piece(self, lm: LM, unit: list[int]) -> bool:
         """Compute what is missing of a piece of the work; False when another process is at it."""
-        with self.store.claim(digest(*(self.texts[i] for i in unit)), self._vigil) as mine:
-            if mine and (todo := self.missing(unit)):
+        holders = self.office.lm.holders
+        with ExitStack() as held:
+            name = digest(*(self.texts[i] for i in unit))
+            mine = holders.told(lambda: held.enter_context(self.store.claim(name, self._vigil)))
+            if mine and (todo := holders.told(lambda: self.missing(unit))):
                 self._compute(lm, todo)
             return mine
 
@@ -255,6 +260,8 @@ class Desk:
                     f'references.{self.name}: row "{row.id}" takes {len(row.ids):,} tokens and does not fit in memory; '
                     "show fewer demonstrations."
                 )
+        if not office.lm.holders.first:
+            return
         values = [answer.value for answer in made if answer.value is not None]
         tensors = {name: torch.cat([value[name] for value in values]).contiguous() for name in values[0]}
         known = [

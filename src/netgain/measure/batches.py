@@ -6,9 +6,13 @@ The longest rows go first, so that a width that is too large fails at once and n
 """
 
 import gc
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Generic, TypeVar
+
+from netgain.errors import UserError
 
 T = TypeVar("T")
 
@@ -23,8 +27,35 @@ class Answer(Generic[T]):
     retried: bool
 
 
+_UNYIELDING: ContextVar[bool] = ContextVar("unyielding", default=False)
+
+
+@contextmanager
+def unyielding(on: bool = True) -> Iterator[None]:
+    """Inside, nobody gives way when memory runs out: other processes are in the same pass, and would wait for ever."""
+    if not on:
+        yield
+        return
+    token = _UNYIELDING.set(True)
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not _lacks_memory(error):
+            raise
+        raise UserError(
+            f"memory ran out in a pass that all processes make together ({str(error).splitlines()[0]}); run again with "
+            "more of them, with --checkpointing or a smaller --micro-batch: it goes on from its last checkpoint."
+        ) from error
+    finally:
+        _UNYIELDING.reset(token)
+
+
 def out_of_memory(error: RuntimeError | MemoryError) -> bool:
-    """Whether an error says that the device or the host has no memory left, and nothing else."""
+    """Whether an error says that memory ran out, and nothing else, where this process may do with less."""
+    return not _UNYIELDING.get() and _lacks_memory(error)
+
+
+def _lacks_memory(error: RuntimeError | MemoryError) -> bool:
     return isinstance(error, MemoryError) or any(sign in str(error).lower() for sign in SIGNS)
 
 

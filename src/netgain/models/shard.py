@@ -6,7 +6,7 @@ which are often the same tensor, and the norms. Adapters are put in afterwards, 
 
 import torch
 from torch import distributed
-from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import fully_shard
 
 from netgain.errors import UserError
@@ -14,12 +14,12 @@ from netgain.models.holders import Holders
 from netgain.models.lm import LM
 
 
-def shard(lm: LM, device: torch.device) -> None:
-    """Leave this process its part of the base, on a device: at no time is more than one layer there whole."""
+def shard(lm: LM, device: torch.device, mesh: DeviceMesh) -> None:
+    """Leave this process its part of a base that it has read, on a device: no two layers are ever whole there. Nobody
+    waits for another process."""
     layers = lm.layers
     if not layers:
         raise UserError(f"{lm.name}: netgain finds no repeated layers in this network to share out; leave --shard out.")
-    mesh = init_device_mesh(device.type, (distributed.get_world_size(),))
     for layer in layers:
         fully_shard(layer, mesh=mesh, reshard_after_forward=True)
     # The root owns nothing: it only lets the layers know of one another, so that the next is gathered in time.

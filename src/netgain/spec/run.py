@@ -415,6 +415,7 @@ class Runtime(Frozen):
     `pack` arms that share all but objective and optimiser train and are measured together: as many as memory allows,
     that many, or none.
     `generate_with` vllm lets greedy answers be written by another engine, once it writes what the network does.
+    `shard` the base's layers over the processes of torchrun, so that no process has all of them.
     `claim_seconds` without a beat after which a run is taken from the process that holds it (ledger/claims.py).
     """
 
@@ -430,3 +431,4 @@ class Runtime(Frozen):
     pack: Literal["auto", "off"] | PositiveInt = "auto"
     claim_seconds: float | None = Field(default=60.0, gt=0)
     generate_with: Literal["network", "vllm"] = "network"
+    shard: bool = False
