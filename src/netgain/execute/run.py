@@ -43,10 +43,9 @@ from netgain.execute.teachers import references_for
 from netgain.ledger.claims import Lost
 from netgain.ledger.files import storage_error
 from netgain.ledger.store import RunFolder
-from netgain.measure.batches import out_of_memory
+from netgain.measure.batches import out_of_memory, unyielding
 from netgain.measure.evaluate import check
 from netgain.models.lm import LM
-from netgain.models.load import load
 from netgain.objectives.objective import NoGradient, by_source
 from netgain.spec.identity import FORMAT, stored, torch_stream
 from netgain.spec.run import Run, Runtime
@@ -121,6 +120,8 @@ class Bench:
         fresh = [(each, folder) for each, folder in members if not _failed_before(each, folder, emit)]
         if not fresh:
             return
+        if self.runtime.shard:
+            ranks.gathered([each.sig for each, _ in fresh])
         where = env.describe(device_of(self.runtime), torch.get_num_threads(), self.study_folder)
         jobs = [self._job(each, folder, where, emit) for each, folder in fresh]
         with Meter(gpu_of(device_of(self.runtime))) as meter:
@@ -141,7 +142,8 @@ class Bench:
         its traceback holds the tensors."""
         first = jobs[0]
         try:
-            self._perform(jobs)
+            with unyielding(self.runtime.shard):
+                self._perform(jobs)
         except NoGradient as error:
             if len(jobs) > 1:
                 return len(jobs)
@@ -173,11 +175,15 @@ class Bench:
         if not method.learns:
             _untouched(jobs[0], method)
             return
-        ranks.tell([job.each.sig for job in jobs])
+        if not self.runtime.shard:
+            ranks.tell([job.each.sig for job in jobs])
         perform(jobs, method, self._prepared(jobs[0].run))
 
-    def learn_along(self, members: Sequence[Member]) -> None:
-        """Compute this process's part of the steps of runs that another process does."""
+    def go_along(self, members: Sequence[Member]) -> None:
+        """Compute this process's part of runs that another process does: of their steps, of all where it is sharded."""
+        if self.runtime.shard:
+            self.execute(members, lambda _: None)
+            return
         jobs = [self._job(each, folder, {}, lambda _: None) for each, folder in members]
         method = jobs[0].run.method
         assert isinstance(method, Method)
@@ -200,7 +206,7 @@ class Bench:
         key = run.model.model_dump_json()
         if key not in self._models:
             self._models.clear()
-            self._models[key] = load(run.model, device_of(self.runtime))
+            self._models[key] = ranks.base(run.model, device_of(self.runtime), self.runtime.shard)
         return self._models[key]
 
     def _prepared(self, run: Run) -> Prepared:
