@@ -3,6 +3,7 @@
 import errno
 import json
 import multiprocessing as mp
+import os
 from pathlib import Path
 
 import pyarrow as pa
@@ -71,6 +72,26 @@ def test_a_changed_record_is_not_believed(tmp_path: Path) -> None:
     assert run.state() == "corrupt"
     path.write_text("{")
     assert run.state() == "corrupt"
+
+
+def test_a_file_that_was_read_is_read_again_when_it_changes_and_always_to_verify(tmp_path: Path) -> None:
+    run = finished(tmp_path)
+    path = run.path / "record.json"
+    assert run.record() is run.record()
+    sealed, times = path.read_text(), path.stat()
+    path.write_text(sealed.replace('"steps": 1', '"steps": 9'))
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns + 1))
+    assert run.state() == "corrupt"
+    path.write_text(sealed)
+    items = run.verified("items.parquet")
+    run.ledger.read.of(items, files.sha256)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(files, "_stamp", lambda path: (0,))  # a disk that shows no change
+        assert run.verified("items.parquet") == items
+        items.write_bytes(items.read_bytes()[:-1] + b"x")
+        assert run.verified("items.parquet") == items
+        with pytest.raises(Corrupt):
+            run.verify()
 
 
 def test_a_damaged_run_is_refused_by_queries(tmp_path: Path) -> None:

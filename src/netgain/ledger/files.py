@@ -8,9 +8,11 @@ import re
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from netgain.errors import UserError
+
+T = TypeVar("T")
 
 
 def write_bytes(path: Path, content: bytes, check: Callable[[], object] = lambda: None) -> None:
@@ -62,6 +64,30 @@ def sha256(path: Path) -> str:
     """The hexadecimal sha256 of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class Readings:
+    """What was made of files, kept for as long as each is the same file: its inode, size and times."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[Path, str], tuple[tuple[int, ...], Any]] = {}
+
+    def of(self, path: Path, make: Callable[[Path], T]) -> T:
+        """make(path), unless that is known; what it raises is raised again next time. The value is shared."""
+        place, stamp = (path, make.__name__), _stamp(path)
+        known = self._kept.get(place)
+        if known is None or known[0] != stamp:
+            known = self._kept[place] = stamp, make(path)
+        return known[1]
+
+    def forget(self) -> None:
+        """Read everything anew."""
+        self._kept.clear()
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    found = path.stat()
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def canonical_sum(tree: Any) -> str:

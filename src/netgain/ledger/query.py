@@ -35,8 +35,9 @@ METRIC_COLUMNS = (
 PROBE_COLUMNS = ("raw", "weight", "grad_norm", "grad_share", "grad_cosine")
 
 
-def connect(*roots: str | Path) -> "duckdb.DuckDBPyConnection":
-    """An in-memory database over the finished runs of the given ledgers.
+def connect(*roots: str | Path | Ledger) -> "duckdb.DuckDBPyConnection":
+    """An in-memory database over the finished runs of the given ledgers; of a Ledger, what it has read is not read
+    again.
 
     runs     one row per (study, run): run, study, arm, seed, state, spec, record, data (JSON texts), folder
     items    one row per item of items.parquet, with study, arm and seed
@@ -46,18 +47,23 @@ def connect(*roots: str | Path) -> "duckdb.DuckDBPyConnection":
     """
     import duckdb
 
-    folders = [(Ledger(root), run) for root in roots for run in _existing(root).runs()]
+    folders: list[RunFolder] = []
+    rows: list[dict[str, Any]] = []
+    for ledger in map(_existing, roots):
+        members = _members(ledger)
+        folders += (runs := ledger.runs())
+        rows += [row for run in runs for row in _rows(run, members.get(run.sig, []))]
     db = duckdb.connect()
-    db.register("_runs", pa.Table.from_pylist([row for lg, run in folders for row in _rows(lg, run)], schema=RUNS))
+    db.register("_runs", pa.Table.from_pylist(rows, schema=RUNS))
     db.execute("CREATE VIEW runs AS SELECT * FROM _runs")
-    done = [run for _, run in folders if run.state() == "done"]
+    done = [run for run in folders if run.state() == "done"]
     files = [str(run.verified("items.parquet")) for run in done]
     if files:
         db.execute(f"CREATE VIEW _items AS SELECT * FROM read_parquet({_list(files)}, hive_partitioning=false)")
     else:
         db.register("_items", SCHEMA.empty_table())
     db.execute("CREATE VIEW items AS SELECT r.study, r.arm, r.seed, i.* FROM _items i JOIN _runs r USING (run)")
-    _metrics(db, [run for _, run in folders])
+    _metrics(db, folders)
     return db
 
 
@@ -82,24 +88,25 @@ def _metrics(db: "duckdb.DuckDBPyConnection", runs: list[RunFolder]) -> None:
     )
 
 
-def _existing(root: str | Path) -> Ledger:
-    ledger = Ledger(root)
+def _existing(root: str | Path | Ledger) -> Ledger:
+    ledger = root if isinstance(root, Ledger) else Ledger(root)
     if not (ledger.root / "runs").is_dir():
-        raise UserError(f"{root}: no ledger here; `netgain run STUDY --ledger {root}` makes one.")
+        raise UserError(f"{ledger.root}: no ledger here; `netgain run STUDY --ledger {ledger.root}` makes one.")
     return ledger
 
 
-def _rows(ledger: Ledger, run: RunFolder) -> Iterator[dict[str, Any]]:
+def _members(ledger: Ledger) -> dict[str, list[dict[str, Any]]]:
+    """Sig -> the places that the run has in studies."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for key, study in ledger.studies().items():
+        for entry in study["runs"]:
+            found.setdefault(entry["sig"], []).append({"study": key, "arm": entry["arm"], "seed": entry["seed"]})
+    return found
+
+
+def _rows(run: RunFolder, members: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     row: dict[str, Any] = {"run": run.sig, "state": run.state(), "folder": str(run.path)}
-    for column in ("spec", "record", "data"):
-        path = run.path / f"{column}.json"
-        row[column] = path.read_text(encoding="utf-8") if path.exists() else None
-    members = [
-        {"study": key, "arm": entry["arm"], "seed": entry["seed"]}
-        for key, study in ledger.studies().items()
-        for entry in study["runs"]
-        if entry["sig"] == run.sig
-    ]
+    row |= {column: run.text(f"{column}.json") for column in ("spec", "record", "data")}
     for member in members or [{"study": None, "arm": run.sig, "seed": None}]:
         yield {**row, **member}
 

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from netgain.errors import UserError
 from netgain.ledger.claims import Claim, Lost, Vigil
-from netgain.ledger.files import canonical_sum, sha256, storage_error, write_bytes, write_json
+from netgain.ledger.files import Readings, canonical_sum, sha256, storage_error, write_bytes, write_json
 from netgain.ledger.items import SCHEMA, Item, table
 
 State = Literal["done", "failed", "running", "missing", "corrupt"]
@@ -173,12 +173,22 @@ class RunFolder:
 
     # ---- reading
     def record(self) -> dict[str, Any]:
-        """The sealed record; raises Corrupt when it is not what was sealed."""
-        path = self.path / "record.json"
-        tree = self.json("record.json")
+        """The sealed record, not to be changed; raises Corrupt when it is not what was sealed."""
+        try:
+            return self.ledger.read.of(self.path / "record.json", self._unsealed)
+        except FileNotFoundError:
+            raise Corrupt(f"{self.path / 'record.json'}: missing.") from None
+
+    def _unsealed(self, path: Path) -> dict[str, Any]:
+        tree = self.json(path.name)
         if not isinstance(tree, dict) or tree.pop("sum", None) != canonical_sum(tree):
             raise Corrupt(f"{path}: changed since it was sealed; run again with --redo {self.sig}.")
         return tree
+
+    def text(self, name: str) -> str | None:
+        """A text file of the run as it is; None when there is none."""
+        path = self.path / name
+        return self.ledger.read.of(path, _text) if path.exists() else None
 
     def verified(self, name: str) -> Path:
         """The path of a file of a finished run, after checking its hash."""
@@ -186,12 +196,13 @@ class RunFolder:
         expected = self.record()["files"].get(name)
         if expected is None or not path.exists():
             raise Corrupt(f"{path}: missing; run again with --redo {self.sig}.")
-        if sha256(path) != expected:
+        if self.ledger.read.of(path, sha256) != expected:
             raise Corrupt(f"{path}: damaged (its hash is not the recorded one); run again with --redo {self.sig}.")
         return path
 
     def verify(self) -> None:
-        """Check every file of a finished run."""
+        """Check every file of a finished run, as it is on disk now."""
+        self.ledger.read.forget()
         for name in self.record()["files"]:
             self.verified(name)
 
@@ -199,7 +210,7 @@ class RunFolder:
         """A JSON file of the run."""
         path = self.path / name
         try:
-            return json.loads(path.read_text(encoding="utf-8"))
+            return json.loads(self.ledger.read.of(path, _text))
         except FileNotFoundError:
             raise Corrupt(f"{path}: missing.") from None
         except (json.JSONDecodeError, UnicodeDecodeError):
@@ -216,10 +227,11 @@ class RunFolder:
 
 
 class Ledger:
-    """A folder of runs and of the studies that use them."""
+    """A folder of runs and of the studies that use them. `read` keeps what was read of their files."""
 
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
+        self.read = Readings()
 
     def run(self, sig: str) -> RunFolder:
         """The folder of a run, existing or not."""
@@ -258,7 +270,11 @@ class Ledger:
         """Every study noted here, by its key."""
         folder = self.root / "studies"
         files = sorted(folder.glob("*.json")) if folder.is_dir() else []
-        return {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in files}
+        return {file.stem: json.loads(self.read.of(file, _text)) for file in files}
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
 
 
 def _parquet(rows: pa.Table) -> bytes:

@@ -162,7 +162,7 @@ def build(study: Study, ledger: Ledger) -> Report:
     frame = Frame(study, ledger)
     if not any(frame.members.values()):
         raise UserError(f"{ledger.root}: no run of {study.key} is finished; netgain run does them.")
-    findings = tuple(findings_for(ledger.root, study.key))
+    findings = tuple(findings_for(ledger, study.key))
     judged = tuple(_checked(each, findings) for each in _judge(study, frame))
     return Report(
         study=study,
