@@ -3,7 +3,6 @@
 Runs that differ only in objective and optimiser are done as one pack; each is still its own run, with its own folder.
 """
 
-import gc
 import json
 import time
 import traceback
@@ -43,7 +42,7 @@ from netgain.execute.teachers import references_for
 from netgain.ledger.claims import Lost
 from netgain.ledger.files import storage_error
 from netgain.ledger.store import RunFolder
-from netgain.measure.batches import out_of_memory, unyielding
+from netgain.measure.batches import free_memory, out_of_memory, unyielding
 from netgain.measure.evaluate import check
 from netgain.models.lm import LM
 from netgain.objectives.objective import NoGradient, by_source
@@ -130,9 +129,7 @@ class Bench:
                 job.spent = partial(usage, start, len(jobs), job.lm.device)
             parts = self._attempt(jobs)
         if parts > 1:
-            gc.collect()
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
+            free_memory()
             size = -(-len(jobs) // parts)
             for start in range(0, len(fresh), size):
                 self.execute(fresh[start : start + size], emit)
@@ -158,10 +155,14 @@ class Bench:
                 raise storage_error(first.folder.path, error) from error
             raise UserError(f"{first.folder.path}: an adapter cannot be written or read: {error}.") from error
         except Exception as error:
-            if len(jobs) > 1 and isinstance(error, (RuntimeError, MemoryError)) and out_of_memory(error):
+            short = isinstance(error, (RuntimeError, MemoryError)) and out_of_memory(error)
+            if short and len(jobs) > 1:
                 return 2
             for job in jobs:
                 job.folder.fail(f"{type(error).__name__}: {error}", {"traceback": traceback.format_exc()})
+            if short:
+                words = "memory does not hold a single row of this run; lower data.max_len, or take a smaller model"
+                raise UserError(f"{first.folder.path}: {words} ({type(error).__name__}).") from error
             raise
         return 1
 
