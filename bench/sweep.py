@@ -1,13 +1,16 @@
 """Eight weights of distillation: a process each with HF Trainer and peft, against one `netgain run`.
 
-    python bench/sweep.py [--size 0.3M|7M|90M ...] [--steps N] [--arms N] [--threads N] [--apart] [--gpu]
-                          [--processes N]
-                          [--toy]
+    python bench/sweep.py [--size 0.3M|7M|90M ...] [--teacher model|few_shot] [--steps N] [--arms N] [--threads N]
+                          [--processes N] [--apart] [--gpu] [--toy]
 
 (a) runs one process after the other. Each loads student and teacher, and asks the teacher anew at every step; rows
     come tokenised and in order from a file, and the initial adapter too, so that both learn from the same numbers.
 (b) is one command: it reads JSONL, tokenises, computes the teacher once, trains the arms as a pack, checkpoints,
     measures a text, seals eight runs. --apart adds the same command without packing.
+The teacher is another model with twice the student's layers (at 1.7B as many), or with --teacher few_shot the frozen
+base itself with 5 demonstrations in context, a copy of it in each process of (a), as the study had it that this is
+about: there the teacher reads six times as many tokens as the student. What is shown is netgain's choice, and (a) gets
+the very same ids from the file.
 The models of the 90M size are bfloat16 in (b) and float32 in (a), unless --baseline-dtype says otherwise.
 Wall time is from start to exit, imports included; memory is the largest resident set of any of the processes.
 The processes of (a) are cut in two halves, one before (b) and one behind it, so that a machine that is shared slows
@@ -15,8 +18,8 @@ both sides; `cpu` is the ratio of the processor time of both.
 With --processes fewer than the arms, (a) runs so many of them and the others are counted as their mean.
 Equality: the relative norm of the difference of what the two adapters learned. Targets: (b) / (a) <= 0.15, 0.25, 0.20
 in time at the three sizes on a CPU, 0.35 with --gpu (random weights of the size of Qwen3-1.7B). Steps are as many as
-when the targets were set, 60, 40 and 6; more steps (--steps) weigh what a process costs to start less. The teacher has
-twice the student's layers, at 1.7B as many. --toy takes the way of --gpu on the CPU, to see that nothing breaks.
+when the targets were set, 60, 40 and 6; more steps (--steps) weigh what a process costs to start less. --toy takes the
+way of --gpu on the CPU, to see that nothing breaks.
 """
 
 import argparse
@@ -53,19 +56,22 @@ HALF = ("90M", "1.7B", "toy")
 TARGETS = {"0.3M": 0.15, "7M": 0.25, "90M": 0.20, "1.7B": 0.35, "toy": 1.0}
 WEIGHTS = (0.0, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 1.0)
 LR = 1e-3
+SHOTS = 5
+TEACHERS = {"model": "distillation", "few_shot": f"distillation from the base with {SHOTS} demonstrations"}
+"""What each claim calls it."""
 
 
 # ---- what both sides are given
 
 
-def build(folder: Path, size: dict[str, Any], arms: int, steps: int) -> None:
-    """Student, teacher, rows (as text and as ids in the order of the steps), the initial adapter, the study."""
+def build(folder: Path, size: dict[str, Any], arms: int, steps: int, teacher: str) -> None:
+    """Models, rows (as text and as ids in the order of the steps), the initial adapter, the study."""
     import random
 
     import torch
 
     from netgain.adapters.lora import Lora
-    from netgain.execute.prepare import order_of, prepare, template_of
+    from netgain.execute.prepare import order_of, prepare, references_of, teacher_rows, template_of
     from netgain.models.load import load
     from netgain.spec.identity import torch_stream
     from netgain.spec.load import load as load_study
@@ -79,24 +85,26 @@ def build(folder: Path, size: dict[str, Any], arms: int, steps: int) -> None:
         for _ in range(steps * size["batch"])
     ]
     (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    for seed, (name, layers) in enumerate(
-        (("student", size["layers"]), ("teacher", size.get("teacher", 2) * size["layers"]))
-    ):
+    layers = {"student": size["layers"], "teacher": size.get("teacher", 2) * size["layers"]}
+    for seed, name in enumerate(layers if teacher == "model" else ["student"]):
         torch.manual_seed(seed)
-        lm = load(ModelSpec(id="config:qwen3", config={**config(size, layers), "seed": seed}))
+        lm = load(ModelSpec(id="config:qwen3", config={**config(size, layers[name]), "seed": seed}))
         lm.net.save_pretrained(folder / name)
         lm.tok.save_pretrained(folder / name)
-    (folder / "study.yaml").write_text(json.dumps(study(folder, size, arms, steps)))
+    (folder / "study.yaml").write_text(json.dumps(study(folder, size, arms, steps, teacher)))
     run = load_study(folder / "study.yaml").base
     lm = load(run.model.model_copy(update={"dtype": "float32"}))
     template = template_of(run.model, lm.tok)
-    learned = prepare(run, template, folder).train.rows
+    prepared = prepare(run, template, folder)
+    learned = prepared.train.rows
     order = order_of(run, len(learned))
-    chosen = [learned[i] for k in range(steps) for i in order.step(k, [len(row.ids) for row in learned])]
+    chosen = [i for k in range(steps) for i in order.step(k, [len(row.ids) for row in learned])]
+    asked = teacher_rows("teacher", references_of(run)["teacher"], prepared, template, chosen)
     data = [
-        {"ids": row.ids, "labels": [i if s else -100 for i, s in zip(row.ids, row.supervised, strict=True)]}
-        for row in chosen
-    ]
+        {"input_ids": row.ids, "labels": [i if s else -100 for i, s in zip(row.ids, row.supervised, strict=True)],
+         "asked": other.ids}
+        for row, other in zip([learned[i] for i in chosen], asked, strict=True)
+    ]  # fmt: skip
     (folder / "steps.json").write_text(json.dumps(data))
     Lora(r=8, alpha=16).attach(lm, torch_stream(0, "init")).save(folder / "initial")
 
@@ -115,10 +123,11 @@ def config(size: dict[str, Any], layers: int) -> dict[str, Any]:
     }
 
 
-def study(folder: Path, size: dict[str, Any], arms: int, steps: int) -> dict[str, Any]:
+def study(folder: Path, size: dict[str, Any], arms: int, steps: int, teacher: str) -> dict[str, Any]:
     """The sweep as a study file."""
     dtype = "bfloat16" if size in [SIZES[name] for name in HALF] else "float32"
-    teacher = {"kind": "model", "model": {"id": str(folder / "teacher"), "template": "plain", "dtype": dtype}}
+    other = {"kind": "model", "model": {"id": str(folder / "teacher"), "template": "plain", "dtype": dtype}}
+    shown = {"kind": "few_shot", "shots": SHOTS}
     rows = {"kind": "jsonl", "path": str(folder / "rows.jsonl"), "prompt": "p", "answer": "a"}
     return {
         "name": "sweep",
@@ -127,7 +136,7 @@ def study(folder: Path, size: dict[str, Any], arms: int, steps: int) -> dict[str
             "model": {"id": str(folder / "student"), "template": "plain", "dtype": dtype},
             "method": {"kind": "lora", "r": 8, "alpha": 16},
             "data": {"sources": {"rows": rows}, "dev": 0},
-            "references": {"teacher": teacher},
+            "references": {"teacher": other if teacher == "model" else shown},
             "objective": {"ce": "ce", "kd": {"term": {"kind": "kl", "reference": "teacher"}, "weight": 0.0}},
             "optim": {"learning_rate": LR, "steps": steps, "batch": size["batch"], "schedule": "constant"},
             "tasks": {
@@ -152,20 +161,20 @@ def alone(folder: Path, weight: float, out: Path, dtype: str, gpu: bool) -> None
     kind = getattr(torch, dtype)
     base = AutoModelForCausalLM.from_pretrained(folder / "student", dtype=kind)
     student: Any = PeftModel.from_pretrained(base, str(folder / "initial"), is_trainable=True)
-    teacher: Any = AutoModelForCausalLM.from_pretrained(folder / "teacher", dtype=kind).eval().requires_grad_(False)
+    other = folder / "teacher" if (folder / "teacher").exists() else folder / "student"
+    teacher: Any = AutoModelForCausalLM.from_pretrained(other, dtype=kind).eval().requires_grad_(False)
     teacher.to("cuda" if gpu else "cpu")
-    rows = json.loads((folder / "steps.json").read_text())
-    data = Dataset.from_dict({"input_ids": [r["ids"] for r in rows], "labels": [r["labels"] for r in rows]})
+    data = Dataset.from_list(json.loads((folder / "steps.json").read_text()))
     spec = json.loads((folder / "study.yaml").read_text())["base"]["optim"]
 
     class Distilling(Trainer):
         def compute_loss(
             self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
         ) -> Any:
-            labels = inputs.pop("labels")[:, 1:]
+            labels, asked = inputs.pop("labels")[:, 1:], inputs.pop("asked")
             logits = model(**inputs, use_cache=False).logits[:, :-1].float()
-            with torch.no_grad():
-                other = teacher(**inputs, use_cache=False).logits[:, :-1].float()
+            with torch.no_grad():  # both end with the same answer
+                other = teacher(asked, use_cache=False).logits[:, :-1][:, -labels.shape[1] :].float()
             mask = labels != -100
             ce = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=-100)
             kl = F.kl_div(logits.log_softmax(-1), other.log_softmax(-1), reduction="none", log_target=True).sum(-1)
@@ -178,7 +187,7 @@ def alone(folder: Path, weight: float, out: Path, dtype: str, gpu: bool) -> None
         arguments = TrainingArguments(
             scratch, per_device_train_batch_size=spec["batch"], max_steps=spec["steps"], learning_rate=LR,
             lr_scheduler_type="constant", weight_decay=0.0, save_strategy="no", report_to=[], use_cpu=not gpu,
-            disable_tqdm=True, logging_strategy="no", max_grad_norm=1.0,
+            disable_tqdm=True, logging_strategy="no", max_grad_norm=1.0, remove_unused_columns=False,
         )  # fmt: skip
         Distilling(model=student, args=arguments, train_dataset=data.with_format("torch")).train()
     student.save_pretrained(str(out))
@@ -226,7 +235,7 @@ def measure(name: str, asked: argparse.Namespace) -> dict[str, Any]:
     steps = asked.steps or size["steps"]
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        build(folder, size, asked.arms, steps)
+        build(folder, size, asked.arms, steps, asked.teacher)
         me = [sys.executable, str(Path(__file__).resolve())]
         device = ["--device", "cuda" if asked.gpu else "cpu"]
 
@@ -244,7 +253,7 @@ def measure(name: str, asked: argparse.Namespace) -> dict[str, Any]:
         share = asked.arms / len(theirs)
         seconds = share * sum(took for took, _, _ in theirs)
         found: dict[str, Any] = {
-            "size": name, "arms": asked.arms, "steps": steps, "processes_s": seconds, "netgain_s": ours,
+            "size": name, "teacher": asked.teacher, "arms": asked.arms, "steps": steps, "processes_s": seconds, "netgain_s": ours,
             "ratio": ours / seconds, "cpu": cpu / share / sum(used for _, used, _ in theirs), "target": TARGETS[name],
             "processes_mb": max(mb for _, _, mb in theirs), "netgain_mb": memory,
             "difference": difference(folder, folder / "ledger", weights),
@@ -259,6 +268,7 @@ def main() -> None:
     """Print one line of JSON and a claim a size."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", nargs="+", choices=list(SIZES))
+    parser.add_argument("--teacher", choices=list(TEACHERS), default="model")
     parser.add_argument("--steps", type=int)
     parser.add_argument("--arms", type=int, default=8)
     parser.add_argument("--processes", type=int, help="of (a), if not one for each arm")
@@ -280,7 +290,8 @@ def main() -> None:
         found = measure(name, asked)
         rounded = {key: float(f"{value:.4g}") if isinstance(value, float) else value for key, value in found.items()}
         print(json.dumps(rounded), flush=True)
-        what = f"{found['arms']} weights of distillation, {name}, {found['steps']} steps, against a process each"
+        kind = TEACHERS[asked.teacher]
+        what = f"{found['arms']} weights of {kind}, {name}, {found['steps']} steps, against a process each"
         if asked.processes:
             what += f" ({asked.processes} of which ran)"
         agree = f"adapters differ by {found['difference']:.0e}"
@@ -288,7 +299,7 @@ def main() -> None:
             f"{found['netgain_s']:.1f} s against {found['processes_s']:.1f} s; {found['cpu']:.2f}x in processor time"
         )
         memory = found["netgain_mb"], found["processes_mb"]
-        drawn = f"8 weights of distillation, {name}: 8 processes"
+        drawn = f"8 weights of {kind}, {name}: 8 processes"
         Claim("sweep.py", what, [found["ratio"]], found["target"], "x", *memory, limit, agree, drawn).say()
         if name not in HALF and found["difference"] > 1e-2:  # in bfloat16 it is told, not judged
             sys.exit(f"{name}: {agree}")
