@@ -1,10 +1,12 @@
 """What a plan says the rest will take rests on finished runs like the missing ones, and on nothing else."""
 
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from netgain.execute.memory import Spent
 from netgain.execute.plan import make
 from netgain.ledger.store import Ledger
 from netgain.spec.study import Study, planned
@@ -64,6 +66,21 @@ def test_another_number_of_steps_scales_the_steps_alone(ledger: Ledger) -> None:
     asked = study(steps=40)
     finish(ledger, asked, "low", 1, seconds=10.0, train_seconds=4.0, peak_mb=1.0)  # stopped after 10 steps
     assert found(asked, ledger).seconds == pytest.approx(5 * (6.0 + 4 * 4.0))
+
+
+def test_what_is_kept_is_not_paid_again(ledger: Ledger) -> None:
+    asked = study(steps=20)
+    finish(ledger, asked, "low", 0, seconds=10.0, once_seconds=3.0, train_seconds=4.0, peak_mb=1.0)
+    assert found(asked, ledger).seconds == pytest.approx(5 * (7.0 + 4.0))
+
+
+def test_what_is_measured_once_is_told_apart_in_each_share() -> None:
+    spent = Spent(runs=4)
+    with spent.once():
+        time.sleep(0.04)
+    said = spent()
+    assert 0.01 <= said["once_seconds"] <= said["seconds"]
+    assert said["once_seconds"] < 0.04
 
 
 def test_runs_that_are_like_none_are_counted_and_not_guessed(ledger: Ledger) -> None:

@@ -1,8 +1,9 @@
 """What the missing runs of a study will take here, from what finished runs like them took: no model is loaded for it.
 
 A run is like another that is the same arm at another seed, else one with the same model, method, batch and tasks. Its
-record says how long it took in all (`seconds`, its share of its pack) and how long its steps did; with another number
-of steps only those are scaled. Memory is the largest that the process of any of them held. So the first seed of a study
+record says how long it took in all (`seconds`, its share of its pack), how much of that was for what is kept, such as a
+teacher's reading (`once_seconds`: not paid again), and how long its steps did; with another number of steps only those
+are scaled. Memory is the largest that the process of any of them held. So the first seed of a study
 is its own measurement: `netgain run` it, or a smaller `steps`, and `netgain plan` says what the rest costs.
 """
 
@@ -61,8 +62,9 @@ def _kind(each: Planned) -> str:
 
 
 def _scaled(each: Planned, record: dict[str, Any]) -> float:
-    """What a run took, had it taken the steps of `each`."""
+    """What a run took, had it taken the steps of `each` and found all that is kept."""
     trained, steps = record.get("train_seconds", 0.0), record["steps"]
+    seconds = record["seconds"] - record.get("once_seconds", 0.0)
     if not (each.run.method.learns and steps):
-        return record["seconds"]
-    return record["seconds"] + trained * (each.run.optim.steps / steps - 1)
+        return seconds
+    return seconds + trained * (each.run.optim.steps / steps - 1)

@@ -8,6 +8,7 @@ from typing import Any
 from netgain.adapters.method import Adapter
 from netgain.data.chat import Template
 from netgain.execute.events import Emit, Event
+from netgain.execute.memory import Spent
 from netgain.ledger.store import RunFolder
 from netgain.models.lm import LM
 from netgain.spec.run import Run, RunRef, Runtime
@@ -31,8 +32,8 @@ class Job:
     """What each method costs that this process has tried, by model and method: its seeds cost the same."""
     energy: Callable[[], dict[str, Any] | None] = lambda: None
     """What the machine's counters say that the run has cost so far."""
-    spent: Callable[[], dict[str, float]] = dict
-    """What the clock and the largest memory say so far; see memory.usage."""
+    spent: Spent = field(default_factory=Spent)
+    """What the clock and the largest memory say so far."""
 
     @property
     def run(self) -> Run:

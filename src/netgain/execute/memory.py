@@ -8,6 +8,8 @@ import os
 import resource
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -54,10 +56,26 @@ def peak(device: torch.device | str) -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
-def usage(start: float, runs: int, device: torch.device | str) -> dict[str, float]:
-    """For the record: `seconds` since `start` (of time.perf_counter) that one of `runs` done together took, in this
-    process and with everything around training and measuring; `peak_mb`, the process's largest memory so far."""
-    return {"seconds": round((time.perf_counter() - start) / runs, 3), "peak_mb": round(peak(device), 1)}
+class Spent:
+    """What the runs that are done together take, each its share, in this process and with everything around training
+    and measuring; called for the record."""
+
+    def __init__(self, runs: int = 1, device: torch.device | str = "cpu") -> None:
+        self.runs, self.device = runs, device
+        self.start, self.only_once = time.perf_counter(), 0.0
+
+    @contextmanager
+    def once(self) -> Iterator[None]:
+        """Inside is what no later run like these does again: a reference that is read and kept, a probe of a method."""
+        start = time.perf_counter()
+        yield
+        self.only_once += time.perf_counter() - start
+
+    def __call__(self) -> dict[str, float]:
+        """`seconds` so far, `once_seconds` of them, and `peak_mb`, the process's largest memory so far."""
+        seconds = (time.perf_counter() - self.start) / self.runs
+        once = self.only_once / self.runs
+        return {"seconds": round(seconds, 3), "once_seconds": round(once, 3), "peak_mb": round(peak(self.device), 1)}
 
 
 def arm_bytes(lm: LM, method: MethodPlugin, view: View) -> int:

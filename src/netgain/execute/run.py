@@ -4,7 +4,6 @@ Runs that differ only in objective and optimiser are done as one pack; each is s
 """
 
 import json
-import time
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -30,7 +29,7 @@ from netgain.execute.further import further, guarded
 from netgain.execute.halved import halvings, noted, remembered
 from netgain.execute.job import Job
 from netgain.execute.measuring import Checkpoints, evaluated, measure, times
-from netgain.execute.memory import arm_bytes, arms_that_fit, usage
+from netgain.execute.memory import Spent, arm_bytes, arms_that_fit
 from netgain.execute.pack import LIMIT, Member, pack_key, rows_key
 from netgain.execute.prepare import Prepared, order_of, prepare, template_of
 from netgain.execute.prompts import kept
@@ -115,7 +114,7 @@ class Bench:
 
         A pack that memory does not hold is halved; one with a term that has no gradient is taken apart to find it.
         """
-        start = time.perf_counter()
+        spent = Spent(device=device_of(self.runtime))
         fresh = [(each, folder) for each, folder in members if not _failed_before(each, folder, emit)]
         if not fresh:
             return
@@ -123,10 +122,11 @@ class Bench:
             ranks.gathered([each.sig for each, _ in fresh])
         where = env.describe(device_of(self.runtime), torch.get_num_threads(), self.study_folder)
         jobs = [self._job(each, folder, where, emit) for each, folder in fresh]
+        spent.runs = len(jobs)
         with Meter(gpu_of(device_of(self.runtime))) as meter:
             for job in jobs:
                 job.energy = partial(meter.share, len(jobs))
-                job.spent = partial(usage, start, len(jobs), job.lm.device)
+                job.spent = spent
             parts = self._attempt(jobs)
         if parts > 1:
             free_memory()
@@ -325,7 +325,8 @@ def _once(job: Job, what: str, measured: Callable[[], dict[str, Any]]) -> dict[s
     """What something costs on the run's model, measured once in a process: all seeds cost the same."""
     key = f"{job.run.model.model_dump_json()} {what}"
     if key not in job.costs:
-        job.costs[key] = measured()
+        with job.spent.once():
+            job.costs[key] = measured()
     return job.costs[key]
 
 
@@ -382,17 +383,18 @@ def _references(
         for each in jobs:
             each.emit(Event(each.each.sig, "load", done, total, text=words))
 
-    found = references_for(
-        [each.run for each in jobs],
-        student,
-        prepared,
-        job.lm,
-        job.template,
-        job.study_folder,
-        job.folder.ledger.root / "teachers",
-        progress,
-        job.runtime,
-    )
+    with job.spent.once():
+        found = references_for(
+            [each.run for each in jobs],
+            student,
+            prepared,
+            job.lm,
+            job.template,
+            job.study_folder,
+            job.folder.ledger.root / "teachers",
+            progress,
+            job.runtime,
+        )
     return found, found.summary
 
 
