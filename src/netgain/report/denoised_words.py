@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from netgain.report.denoised import Denoised, Method
+from netgain.stats.power import Mde
 from netgain.stats.result import Estimate, say, say_range
 from netgain.stats.verdict import Verdict
 
@@ -52,12 +53,21 @@ def _against(found: Denoised) -> Block:
     said = ["Differences of macro accuracy in points; exploratory, each interval is of one comparison."]
     tight = [each.against_first.mde for each in found.methods if each.against_first and each.against_first.mde]
     if tight:
-        least = max(mde.mde for mde in tight)
-        said.append(
-            f"Against {found.first} the smallest difference that would be found 80 % of the time is up to "
-            f"{100 * least:.1f} points: smaller ones cannot be told apart here."
-        )
+        said.append(_resolution(found.first, max(tight, key=lambda mde: mde.mde)))
     return "Against the control that sees no input, and among methods", columns, rows, said
+
+
+def _resolution(first: str, widest: Mde) -> str:
+    """What the widest of the intervals against the first method leaves undecided."""
+    if not widest.attainable:
+        return (
+            f"Against {first} some intervals of {widest.seeds} seeds are so wide that no difference at all would be found "
+            "80 % of the time: take more seeds."
+        )
+    return (
+        f"Against {first} the smallest difference that would be found 80 % of the time is up to {100 * widest.mde:.1f} "
+        "points: smaller ones cannot be told apart here."
+    )
 
 
 def _tasks(found: Denoised) -> Block:
