@@ -61,8 +61,8 @@ def _resolution(first: str, widest: Mde) -> str:
     """What the widest of the intervals against the first method leaves undecided."""
     if not widest.attainable:
         return (
-            f"Against {first} some intervals of {widest.seeds} seeds are so wide that no difference at all would be found "
-            "80 % of the time: take more seeds."
+            f"Against {first} some intervals of {widest.seeds} seeds are so wide that no difference at all would be "
+            "found 80 % of the time: take more seeds."
         )
     return (
         f"Against {first} the smallest difference that would be found 80 % of the time is up to {100 * widest.mde:.1f} "
