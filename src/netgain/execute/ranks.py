@@ -135,8 +135,10 @@ def base(spec: ModelSpec, device: str, shard: bool) -> "LM":
     from torch import distributed
     from torch.distributed.device_mesh import init_device_mesh
 
+    from netgain.measure.batches import free_memory
     from netgain.models.shard import shard as share_out
 
+    free_memory()  # layers that were shared out before refer to one another
     place = torch.device(device)
     mesh = init_device_mesh(place.type, (world(),))
     turns = torch.tensor(int(os.environ.get("LOCAL_WORLD_SIZE", "1")))

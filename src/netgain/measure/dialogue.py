@@ -67,7 +67,7 @@ def items(
     ]
     for turn in range(max(len(talk.request.questions) for talk in talks)):
         _answer(lm, template, batch, talks, turn)
-    rated = _rated(task, talks, bench)
+    rated = lm.holders.told(lambda: _rated(task, talks, bench))
     for t, talk in enumerate(talks):
         for turn in range(len(talk.request.questions)):
             yield _row(name, checkpoint, talk, turn, FINISHED, talk.sample, _finished(talk, turn))
