@@ -253,8 +253,9 @@ def measure(name: str, asked: argparse.Namespace) -> dict[str, Any]:
         share = asked.arms / len(theirs)
         seconds = share * sum(took for took, _, _ in theirs)
         found: dict[str, Any] = {
-            "size": name, "teacher": asked.teacher, "arms": asked.arms, "steps": steps,
-            "processes_s": seconds, "netgain_s": ours, "ratio": ours / seconds, "cpu": cpu / share / sum(used for _, used, _ in theirs), "target": TARGETS[name],
+            "size": name, "teacher": asked.teacher, "arms": asked.arms, "steps": steps, "target": TARGETS[name],
+            "processes_s": seconds, "netgain_s": ours, "ratio": ours / seconds,
+            "cpu": cpu / share / sum(used for _, used, _ in theirs),
             "processes_mb": max(mb for _, _, mb in theirs), "netgain_mb": memory,
             "difference": difference(folder, folder / "ledger", weights),
         }  # fmt: skip
