@@ -94,11 +94,23 @@ def test_a_file_that_was_read_is_read_again_when_it_changes_and_always_to_verify
             run.verify()
 
 
-def test_a_damaged_run_is_refused_by_queries(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["items.parquet", "metrics.jsonl", "spec.json", "env.json"])
+def test_a_damaged_run_is_refused_by_queries(tmp_path: Path, name: str) -> None:
     run = finished(tmp_path)
-    (run.path / "items.parquet").write_bytes(b"PAR1junkPAR1")
-    with pytest.raises(Corrupt, match=r"items\.parquet"):
+    (run.path / name).write_bytes((run.path / name).read_bytes().replace(b"0", b"1").replace(b"3", b"4") + b"\n")
+    with pytest.raises(Corrupt, match=name):
         connect(tmp_path)
+
+
+@pytest.mark.parametrize("task", ["../../escaped", "n" * 300, "a/b", "日本" * 90, "\x00", ".."])
+def test_a_task_of_any_name_has_a_part_of_its_own_in_the_run(tmp_path: Path, task: str) -> None:
+    run = Ledger(tmp_path).run("aa")
+    for name in (f"final-{task}", f"final-{task}2"):
+        run.write_part(name, ITEMS)
+    assert {path.parent for path in tmp_path.rglob("*.parquet")} == {run.path / "parts"}
+    assert len(list((run.path / "parts").iterdir())) == 2
+    run.seal_items([f"final-{task}", f"final-{task}2"])
+    assert run.part("final-sentiment").name == "final-sentiment.parquet"
 
 
 def test_states_follow_the_files(tmp_path: Path) -> None:

@@ -42,4 +42,5 @@ def test_a_report_opens_each_file_of_a_run_once_however_many_runs_there_are(tmp_
             build(asked, ledger)
         assert files.pop("studies/swept.json") <= 3  # by the database, by its reader and by the rules on plans
         assert len({Path(name).parts[1] for name in files}) == seeds * (len(LEVELS) + 1)
-        assert set(files.values()) == {1}
+        assert {n for name, n in files.items() if not name.endswith("metrics.jsonl")} == {1}
+        assert max(files.values()) <= 2, "steps are hashed and then read: they are too many to keep"

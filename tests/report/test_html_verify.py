@@ -91,7 +91,8 @@ def test_a_changed_ledger_is_named(tmp_path: Path) -> None:
     with (run.path / "metrics.jsonl").open("a", encoding="utf-8") as out:
         out.write(json.dumps({"step": 99, "loss": 0.0, "terms": {}}) + "\n")
     found = verified(html, tmp_path)
-    assert {f"run {run.sig}", "figure/curves"} <= {p.identity for p in found.problems}
+    assert [p.identity for p in found.problems] == [f"run {run.sig}"]
+    assert "metrics.jsonl: damaged" in found.problems[0].ledger
 
 
 def test_a_ledger_that_moved_is_found_by_name(page: str, tmp_path: Path, ledger: Ledger) -> None:

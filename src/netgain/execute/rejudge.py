@@ -109,6 +109,7 @@ def _swap(given: Sequence[Preference]) -> SwapConsistency | None:
 
 
 def _dialogue(run: RunFolder, name: str) -> Dialogue:
+    run.verified("spec.json")
     tasks = run.json("spec.json")["run"]["tasks"]
     if name not in tasks:
         raise UserError(f'{run.path}: has no task "{name}"; it has {", ".join(tasks)}.')

@@ -41,6 +41,14 @@ def write_json(path: Path, tree: Any, check: Callable[[], object] = lambda: None
     write_bytes(path, (json.dumps(tree, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode(), check)
 
 
+def file_name(name: str) -> str:
+    """A name that a file may have: the name itself, or as much of it as can be read and a hash of all of it."""
+    plain = re.sub(r"[^\w@.+=,-]", "_", name)
+    if plain == name and len(name.encode()) <= 100:
+        return name
+    return f"{plain[:20]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+
+
 def storage_error(path: Path, error: Exception) -> UserError:
     """The sentence for a failed write."""
     code = _number(error)

@@ -57,7 +57,9 @@ def connect(*roots: str | Path | Ledger) -> "duckdb.DuckDBPyConnection":
     db.register("_runs", pa.Table.from_pylist(rows, schema=RUNS))
     db.execute("CREATE VIEW runs AS SELECT * FROM _runs")
     done = [run for run in folders if run.state() == "done"]
-    files = [str(run.verified("items.parquet")) for run in done]
+    for run in done:
+        run.verify_evidence()
+    files = [str(run.path / "items.parquet") for run in done]
     if files:
         db.execute(f"CREATE VIEW _items AS SELECT * FROM read_parquet({_list(files)}, hive_partitioning=false)")
     else:

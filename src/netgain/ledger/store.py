@@ -7,6 +7,7 @@ LEDGER/locks/        who is working on what (claims.py)
 """
 
 import fcntl
+import hashlib
 import json
 import shutil
 import time
@@ -20,7 +21,7 @@ import pyarrow.parquet as pq
 
 from netgain.errors import UserError
 from netgain.ledger.claims import Claim, Lost, Vigil
-from netgain.ledger.files import Readings, canonical_sum, sha256, storage_error, write_bytes, write_json
+from netgain.ledger.files import Readings, canonical_sum, file_name, sha256, storage_error, write_bytes, write_json
 from netgain.ledger.items import SCHEMA, Item, table
 
 State = Literal["done", "failed", "running", "missing", "corrupt"]
@@ -135,7 +136,7 @@ class RunFolder:
 
     def part(self, name: str) -> Path:
         """Where the finished items of one task at one checkpoint wait for the others."""
-        return self.path / "parts" / f"{name}.parquet"
+        return self.path / "parts" / f"{file_name(name)}.parquet"
 
     def write_part(self, name: str, items: Iterable[Item]) -> None:
         """Keep the items of one task, so that a killed evaluation never measures them again."""
@@ -196,15 +197,30 @@ class RunFolder:
         expected = self.record()["files"].get(name)
         if expected is None or not path.exists():
             raise Corrupt(f"{path}: missing; run again with --redo {self.sig}.")
-        if self.ledger.read.of(path, sha256) != expected:
+        if self._sum(path) != expected:
             raise Corrupt(f"{path}: damaged (its hash is not the recorded one); run again with --redo {self.sig}.")
         return path
+
+    def _sum(self, path: Path) -> str:
+        """sha256 of a file; of JSON, of the text that its readers are given."""
+        if path.suffix != ".json":
+            return self.ledger.read.of(path, sha256)
+        try:
+            return hashlib.sha256(self.ledger.read.of(path, _text).encode()).hexdigest()
+        except UnicodeDecodeError:
+            return "no text"
 
     def verify(self) -> None:
         """Check every file of a finished run, as it is on disk now."""
         self.ledger.read.forget()
         for name in self.record()["files"]:
             self.verified(name)
+
+    def verify_evidence(self) -> None:
+        """Check what reports, rules and queries read: every file but the adapters', which are checked when loaded."""
+        for name in self.record()["files"]:
+            if name.partition("/")[0] not in ADAPTERS:
+                self.verified(name)
 
     def json(self, name: str) -> Any:
         """A JSON file of the run."""
@@ -274,7 +290,8 @@ class Ledger:
 
 
 def _text(path: Path) -> str:
-    return path.read_text(encoding="utf-8")
+    """Byte for byte: no line end is made another."""
+    return path.read_bytes().decode()
 
 
 def _parquet(rows: pa.Table) -> bytes:

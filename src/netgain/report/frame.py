@@ -65,7 +65,9 @@ class Frame:
         for each in self.planned:
             arm = self.members.setdefault(each.arm, [])
             if self.states[each.sig] == "done":
-                arm.append(Member(each.seed, ledger.run(each.sig)))
+                folder = ledger.run(each.sig)
+                folder.verify_evidence()
+                arm.append(Member(each.seed, folder))
 
     def matrix(self, arm: str, task: str, metric: str, checkpoint: str) -> Matrix | None:
         """None when no finished run of the arm measured this. span_f1, f1 and mcc are linearised: their means are the

@@ -16,7 +16,7 @@ from netgain.report.html.markup import VOID
 from netgain.report.html.page import FORMAT, Price, maker, read_json, render
 from netgain.report.study import build
 from netgain.spec.run import SpecError
-from netgain.spec.study import Study
+from netgain.spec.study import Study, planned
 
 QUIET = ("script", "style")
 
@@ -146,7 +146,13 @@ def verify(path: Path, ledger: Path | None = None) -> Verified:
         )
     root = Ledger(ledger or _place(path, str(meta.get("ledger"))))
     study, other = _study(path, meta, root)
-    fresh, damaged = _again(study, meta, root)
+    damaged = list(_damaged(study, root))
+    try:
+        fresh = _again(study, meta, root)
+    except Corrupt:
+        if not damaged:
+            raise
+        return Verified(path, str(root.root), 0, (*other, *damaged), _other(path, meta))
     problems = [*other, *damaged, *_compared(html, fresh)]
     return Verified(path, str(root.root), len(parse(fresh).bound), tuple(problems), _other(path, meta))
 
@@ -190,17 +196,21 @@ def _study(path: Path, meta: dict[str, Any], ledger: Ledger) -> tuple[Study, lis
     return study, [Problem("study", "another study file", "the one that was noted when it ran")]
 
 
-def _again(study: Study, meta: dict[str, Any], ledger: Ledger) -> tuple[str, list[Problem]]:
-    """(the page made afresh, runs whose files are not the sealed ones)."""
-    price = Price(**meta["price"]) if meta.get("price") else None
-    report = replace(build(study, ledger), ledger=str(meta["ledger"]))
-    damaged: list[Problem] = []
-    for sig in report.provenance["runs"]:
+def _damaged(study: Study, ledger: Ledger) -> Iterator[Problem]:
+    """Runs whose files are not the sealed ones; where reports read such a file, no page can be made again."""
+    for sig in dict.fromkeys(each.sig for each in planned(study)):
+        run = ledger.run(sig)
         try:
-            ledger.run(sig).verify()
+            if run.state() == "done":
+                run.verify()
         except Corrupt as error:
-            damaged.append(Problem(f"run {sig}", "that it is sealed", str(error).rstrip(".")))
-    return render(report, ledger, price).html, damaged
+            yield Problem(f"run {sig}", "that it is sealed", str(error).rstrip("."))
+
+
+def _again(study: Study, meta: dict[str, Any], ledger: Ledger) -> str:
+    """The page made afresh."""
+    price = Price(**meta["price"]) if meta.get("price") else None
+    return render(replace(build(study, ledger), ledger=str(meta["ledger"])), ledger, price).html
 
 
 def _compared(html: str, fresh: str) -> Iterator[Problem]:
