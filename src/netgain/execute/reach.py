@@ -4,7 +4,7 @@
 Rows that all have one prompt, or a network that cannot see it, give exactly 0, whatever a score says.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,10 +12,13 @@ import torch
 from torch import Tensor
 
 from netgain.data.chat import Encoded
+from netgain.measure.batches import free_memory, in_batches
 from netgain.models.lm import LM
 
 ROWS = 8
 SEED = 20240617
+CHUNK = 64
+"""Positions whose probabilities are held at once."""
 
 
 @torch.no_grad()
@@ -25,10 +28,20 @@ def reach(lm: LM, rows: Sequence[Encoded]) -> dict[str, Any]:
     prompts = [tuple(row.ids[: row.supervised.index(True)]) for row in rows]
     found: dict[str, Any] = {"rows": len(rows), "prompts": len(set(prompts)), "exchanged": 0, "moved": None}
     pairs = _pairs(lm, rows, prompts)
-    if pairs:
-        own = _predictions(lm, [rows[i] for i, _ in pairs])
-        other = _predictions(lm, [_behind(rows[i], prompts[j]) for i, j in pairs])
-        found |= {"exchanged": len(pairs), "moved": float((own - other).abs().sum(-1).mean() / 2)}
+
+    def moved(chosen: list[int]) -> list[tuple[float, int]]:
+        some = [pairs[k] for k in chosen]
+        own, counts = _states(lm, [rows[i] for i, _ in some])
+        other, _ = _states(lm, [_behind(rows[i], prompts[j]) for i, j in some])
+        gaps = [(_predictions(lm, a) - _predictions(lm, b)).abs().sum(-1) / 2 for a, b in _chunks(own, other)]
+        return [(float(each.sum()), len(each)) for each in torch.cat(gaps).split(counts)]
+
+    lengths = [len(rows[i].ids) for i, _ in pairs]
+    told = in_batches(lengths, max(1, len(pairs)), moved, release=free_memory, progress=lambda done: None)
+    sums = [each.value for each in told if each.value is not None]
+    if sums:
+        share = sum(total for total, _ in sums) / sum(count for _, count in sums)
+        found |= {"exchanged": len(sums), "moved": share}
     return found
 
 
@@ -52,7 +65,17 @@ def _behind(row: Encoded, prompt: Sequence[int]) -> Encoded:
     return replace(row, ids=[*prompt, *row.ids[start:]], supervised=supervised)
 
 
-def _predictions(lm: LM, rows: Sequence[Encoded]) -> Tensor:
-    """(N, V) probabilities at the scored positions; what is hidden depends on the number of rows alone."""
+def _states(lm: LM, rows: Sequence[Encoded]) -> tuple[Tensor, list[int]]:
+    """(N, H) states at the scored positions, and how many are each row's; what is hidden depends on the number of rows
+    alone."""
     view = lm.family.view(rows, lm.pad_id, torch.Generator().manual_seed(SEED)).to(lm.device)
-    return lm.head.logits(lm.hidden(view)[view.scored]).double().softmax(-1)
+    return lm.hidden(view)[view.scored], view.scored.sum(1).tolist()
+
+
+def _chunks(own: Tensor, other: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    return zip(own.split(CHUNK), other.split(CHUNK), strict=True)
+
+
+def _predictions(lm: LM, states: Tensor) -> Tensor:
+    """(n, V) probabilities."""
+    return lm.head.logits(states).double().softmax(-1)
