@@ -1,10 +1,11 @@
 """The study and its undisturbed ledger, and the summary: a line for each class of fault, tried / survived / lost."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from harm import RUNS, STUDY, TALLY, count, items, said, start
+from harm import RUNS, STUDY, TALLY, Warm, count, items, said, start
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -38,3 +39,11 @@ def whole(study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     said(start("run", study, "--ledger", ledger, "--pack", "off"))
     assert len(items(ledger)) == RUNS
     return ledger
+
+
+@pytest.fixture(scope="session")
+def warm() -> Iterator[Warm]:
+    """netgain, imported once and forked for each command."""
+    process = Warm()
+    yield process
+    process.close()

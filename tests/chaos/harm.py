@@ -1,9 +1,12 @@
 """What every fault is done to, how it is counted, and what must be the same after it."""
 
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +16,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+
+from netgain.ledger.store import Ledger
 
 STUDY = """
 name: chaos
@@ -71,13 +76,83 @@ def start(*arguments: str | Path, **environment: str) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
-def said(process: subprocess.Popen[str], code: int = 0) -> str:
+class Warm:
+    """netgain in forks of a process that has imported it (see warm.py), for faults that come a hundred times."""
+
+    def __init__(self, **environment: str) -> None:
+        self._lock = threading.Lock()
+        self._folder = tempfile.TemporaryDirectory(prefix="netgain-warm")
+        self._server = subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("warm.py"))],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "100", **environment},
+        )  # fmt: skip
+
+    def ask(self, **what: Any) -> Any:
+        """What it answers to a line."""
+        assert self._server.stdin is not None
+        assert self._server.stdout is not None
+        with self._lock:
+            self._server.stdin.write(json.dumps(what) + "\n")
+            self._server.stdin.flush()
+            return json.loads(self._server.stdout.readline())
+
+    def start(self, *arguments: str | Path, full: tuple[int, str] | None = None) -> "Forked":
+        """As `start` above. With `full`, nothing can be written below a folder from that write on."""
+        handle, out = tempfile.mkstemp(dir=self._folder.name)
+        os.close(handle)
+        return Forked(self, self.ask(start=[str(each) for each in arguments], out=out, full=full), Path(out))
+
+    def close(self) -> None:
+        self._server.kill()
+        self._server.communicate()
+        self._folder.cleanup()
+
+
+class Forked:
+    """One of its processes, as subprocess shows one."""
+
+    def __init__(self, warm: Warm, pid: int, out: Path) -> None:
+        self.pid, self.returncode = pid, None
+        self._warm, self._out = warm, out
+
+    def poll(self) -> int | None:
+        if self.returncode is None:
+            self.returncode = self._warm.ask(poll=self.pid)
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        os.kill(self.pid, number)
+
+    def communicate(self, timeout: float = 600) -> tuple[str, None]:
+        """What it said, when it and all that it started are gone."""
+        deadline = time.monotonic() + timeout
+        while self.poll() is None or family(self.pid):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        return self._out.read_text(errors="replace"), None
+
+
+Process = subprocess.Popen[str] | Forked
+
+
+def built(source: str, library: Path) -> Path:
+    """A C library that stands between a process and its system."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("there is no C compiler to build this fault with")
+    command = [compiler, "-shared", "-fPIC", "-x", "c", "-", "-o", str(library), "-ldl"]
+    subprocess.run(command, input=source, text=True, check=True)
+    return library
+
+
+def said(process: Process, code: int = 0) -> str:
     out, _ = process.communicate(timeout=600)
     assert process.returncode == code, out[-3000:]
     return out
 
 
-def kill(process: subprocess.Popen[str]) -> None:
+def kill(process: Process) -> None:
     """kill -9 of the process that was started, and of no other: those that it has started must end by themselves."""
     process.send_signal(signal.SIGKILL)
     try:
@@ -107,7 +182,7 @@ def contents(ledger: Path) -> dict[str, tuple[int, bytes]]:
     return {str(file.relative_to(ledger)): (file.stat().st_mtime_ns, file.read_bytes()) for file in files}
 
 
-def wait_for(ledger: Path, pattern: str, process: subprocess.Popen[str]) -> Path:
+def wait_for(ledger: Path, pattern: str, process: Process) -> Path:
     """The first file of this pattern that a process makes."""
     deadline = time.monotonic() + 300
     while not (found := sorted(ledger.glob(pattern))):
@@ -130,3 +205,20 @@ def same(ours: Path, theirs: Path) -> None:
     for sig in a:
         assert [[row[k] for k in key] for row in a[sig]] == [[row[k] for k in key] for row in b[sig]]
         assert [row["value"] for row in a[sig]] == pytest.approx([row["value"] for row in b[sig]], rel=1e-3, abs=1e-4)
+
+
+def identical(ours: Path, theirs: Path) -> None:
+    """The same results to the last bit: items, adapters, and what every step was."""
+    same(ours, theirs)
+    assert items(ours) == items(theirs)
+    a, b = (
+        {name: held for name, (_, held) in contents(each).items() if name.endswith(".safetensors")}
+        for each in (ours, theirs)
+    )
+    assert a == b
+    a, b = ([[_timeless(row) for row in run.metrics()] for run in Ledger(each).runs()] for each in (ours, theirs))
+    assert a == b
+
+
+def _timeless(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name != "seconds"}

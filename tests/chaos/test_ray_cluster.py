@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,14 +33,21 @@ def ended(process: subprocess.Popen[str]) -> str:
     return said
 
 
-@pytest.fixture
-def cluster() -> Iterator[Any]:
+@contextmanager
+def nodes(count: int) -> Iterator[Any]:
+    """A cluster of so many nodes, its head among them."""
     made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
-    for _ in range(2):
+    for _ in range(count - 1):
         made.add_node(num_cpus=1)
     made.wait_for_nodes()
     yield made
     made.shutdown()
+
+
+@pytest.fixture
+def cluster() -> Iterator[Any]:
+    with nodes(3) as made:
+        yield made
 
 
 def test_a_node_that_dies_costs_time_and_nothing_else(cluster: Any, tmp_path: Path) -> None:
@@ -72,6 +79,38 @@ def test_a_driver_that_dies_is_started_again(study: Path, whole: Path, cluster: 
         process.communicate()
         ended(netgain(*arguments, address=cluster.address))
         same(tmp_path, whole)
+
+
+def test_two_launchers_and_a_node_that_dies_do_every_run_once(
+    study: Path, whole: Path, cluster: Any, tmp_path: Path
+) -> None:
+    with fault("launchers at once on a cluster whose node dies"):
+        pair = [netgain("run", study, "--ledger", tmp_path, "--on", "ray", address=cluster.address) for _ in range(2)]
+        until(lambda: list(tmp_path.glob("runs/*/metrics.jsonl")), pair[0])
+        cluster.remove_node(sorted(cluster.worker_nodes, key=str)[0], allow_graceful=False)
+        for process in pair:
+            ended(process)
+        same(tmp_path, whole)
+
+
+def test_a_head_that_dies_is_started_again(
+    study: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray ends all that belonged to it; the same command on a new head goes on."""
+    monkeypatch.setenv("RAY_gcs_rpc_server_reconnect_timeout_s", "5")
+    arguments = ("run", study, "--ledger", tmp_path, "--on", "ray", "--pack", "off")
+    with fault("a head of a cluster that dies"):
+        with nodes(2) as made:
+            process = netgain(*arguments, address=made.address)
+            until(lambda: list(tmp_path.glob("runs/*/metrics.jsonl")), process)
+            made.remove_node(made.head_node, allow_graceful=False)
+            process.communicate(timeout=300)
+            assert process.returncode != 0
+        finished = {path: path.stat().st_mtime_ns for path in tmp_path.glob("runs/*/record.json")}
+        with nodes(2) as made:
+            ended(netgain(*arguments, address=made.address))
+        same(tmp_path, whole)
+        assert finished == {path: path.stat().st_mtime_ns for path in finished}
 
 
 def test_a_worker_that_hangs_is_replaced_and_writes_nothing_more(

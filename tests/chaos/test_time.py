@@ -2,16 +2,14 @@
 
 import os
 import random
-import shutil
 import signal
-import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from harm import RUNS, contents, fault, said, same, start, wait_for
+from harm import RUNS, built, contents, fault, said, same, start, wait_for
 
 from netgain.ledger.store import Ledger
 
@@ -78,13 +76,7 @@ time_t time(time_t *now) {
 @pytest.fixture(scope="module")
 def wrong(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A library that makes the wall clock of a process wrong by as many seconds as a file says at that moment."""
-    compiler = shutil.which("cc")
-    if compiler is None:
-        pytest.skip("there is no C compiler to build a wrong clock with")
-    library = tmp_path_factory.mktemp("clock") / "wrong.so"
-    command = [compiler, "-shared", "-fPIC", "-x", "c", "-", "-o", str(library), "-ldl"]
-    subprocess.run(command, input=WRONG, text=True, check=True)
-    return library
+    return built(WRONG, tmp_path_factory.mktemp("clock") / "wrong.so")
 
 
 @contextmanager
