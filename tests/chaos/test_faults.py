@@ -9,8 +9,8 @@ import pytest
 import yaml
 from harm import RUNS, STUDY, Process, Warm, fault, identical, items, kill, said, same
 
-from netgain.errors import UserError
 from netgain.ledger.store import Corrupt, Ledger
+from netgain.report.frame import Frame
 from netgain.report.study import build
 from netgain.spec.load import load
 
@@ -28,17 +28,20 @@ def test_every_corrupted_file_is_found_by_name_read_by_nobody_and_done_again(
     for name in (*run.record()["files"], "record.json"):
         file = run.path / name
         content = file.read_bytes()
-        for damaged in (content[: len(content) // 2], bytes([content[0] ^ 1]) + content[1:], b""):
+        for damaged in (content[: len(content) // 2], b"", bytes([content[0] ^ 1]) + content[1:]):
             with fault("a corrupted file"):
                 file.write_bytes(damaged)
                 with pytest.raises(Corrupt) as error:
                     run.verify()
                 assert Path(name).name in str(error.value)
-                if "adapter" in name:
-                    assert build(asked, Ledger(ledger)).to_json() == plain
-                else:
-                    with pytest.raises(UserError, match=Path(name).name if name != "record.json" else sig):
-                        build(asked, Ledger(ledger))
+        with fault("a corrupted file that a report would read"):
+            if "adapter" in name:
+                assert build(asked, Ledger(ledger)).to_json() == plain
+            elif name == "record.json":
+                assert Frame(asked, Ledger(ledger)).states[sig] == "corrupt"  # and so it is missing
+            else:
+                with pytest.raises(Corrupt, match=Path(name).name):
+                    build(asked, Ledger(ledger))
         file.write_bytes(content)
     (run.path / "items.parquet").write_bytes(b"PAR1 rubbish PAR1")
     with fault("a corrupted file"):
@@ -145,6 +148,23 @@ def test_what_is_not_trusted_is_refused(warm: Warm, tmp_path: Path) -> None:
         )
         asked = tmp_path / "pickled.yaml"
         asked.write_text(STUDY.replace("tiny-llama", str(model)))
+        one_sentence(warm.start("run", asked, "--ledger", tmp_path / "ledger"))
+        assert not (tmp_path / "pwned").exists()
+    with fault("hostile input"):
+        shutil.copy(model / "pytorch_model.bin", model / "adapter_model.bin")
+        (model / "adapter_config.json").write_text(
+            '{"peft_type": "LORA", "r": 2, "base_model_name_or_path": "tiny-llama"}'
+        )
+        out = tmp_path / "translated"
+        one_sentence(warm.start("translate", "--from", model, "--to", "tiny-llama", "--out", out, "--method", "stitch"))
+        assert not out.exists()
+        assert not (tmp_path / "pwned").exists()
+    with fault("hostile input"):
+        own = tmp_path / "own code"
+        own.mkdir()
+        (own / "config.json").write_text('{"model_type": "own", "auto_map": {"AutoConfig": "own.Own"}}')
+        (own / "own.py").write_text(f"open({str(tmp_path / 'pwned')!r}, 'w')\nclass Own: ...\n")
+        asked.write_text(STUDY.replace("model: tiny-llama", f"model: {{id: '{own}'}}"))
         one_sentence(warm.start("run", asked, "--ledger", tmp_path / "ledger"))
         assert not (tmp_path / "pwned").exists()
     with fault("hostile input"):
