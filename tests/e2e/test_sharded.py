@@ -129,13 +129,13 @@ def test_what_needs_the_whole_base_is_refused(
     study.write_text(STUDY[: STUDY.index("    sampled:")] + f"    other: {{{change}}}\n")
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(UserError, match=f"other: .*{word}"):
-        ranks.refuse_unsharded(planned(load(study)), Runtime(shard=True))
+        ranks.refuse_unshardable(planned(load(study)), Runtime(shard=True))
 
 
 def test_sharing_out_takes_several_processes() -> None:
     with pytest.raises(UserError, match="torchrun"):
-        ranks.refuse_unsharded([], Runtime(shard=True))
-    ranks.refuse_unsharded([], Runtime())
+        ranks.refuse_unshardable([], Runtime(shard=True))
+    ranks.refuse_unshardable([], Runtime())
 
 
 def test_nobody_gives_way_alone() -> None:

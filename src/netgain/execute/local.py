@@ -35,7 +35,7 @@ def execute(
 ) -> int:
     """Run what is missing; the number of runs that failed."""
     ranks.refuse_sharing(jobs, where.on)
-    ranks.refuse_unsharded(planned(study), runtime)
+    ranks.refuse_unshardable(planned(study), runtime)
     with ranks.joined(runtime) as own:
         if ranks.rank():
             from netgain.execute.run import Bench

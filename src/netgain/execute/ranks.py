@@ -153,7 +153,7 @@ def base(spec: ModelSpec, device: str, shard: bool) -> "LM":
     return lm
 
 
-def refuse_unsharded(wanted: Sequence[Planned], runtime: Runtime) -> None:
+def refuse_unshardable(wanted: Sequence[Planned], runtime: Runtime) -> None:
     """Why these runs cannot be done over a base that no process has whole."""
     if not runtime.shard:
         return
