@@ -14,6 +14,7 @@ from netgain.audit.rules_failure import DeadRun
 from netgain.audit.rules_leakage import SharedProblems
 from netgain.audit.rules_objective import NeverActive
 from netgain.audit.rules_plan import PlannedIsNotActual
+from netgain.ledger.store import Ledger
 
 UNMOVED = 1e-6
 """Differences of probabilities that rounding alone makes."""
@@ -256,12 +257,19 @@ class ZeroUpdate(LedgerRule):
             """
         ).fetchall()
         for arm, seed, folder in rows:
-            for file in sorted(Path(folder, "adapter").glob("*.safetensors")):
+            for file in sealed_adapter(folder):
                 matrices, zero = zero_matrices(file)
                 if matrices and zero == matrices:
                     yield self.finding(
                         f"{arm}, seed {seed}: all {matrices} lora_B matrices are exactly 0.", cell=str(file), arms=[arm]
                     )
+
+
+def sealed_adapter(folder: str) -> list[Path]:
+    """The tensors of a finished run's adapter, after checking that they are those that were sealed."""
+    path = Path(folder)
+    run = Ledger(path.parents[1]).run(path.name)
+    return [run.verified(f"adapter/{file.name}") for file in sorted(path.glob("adapter/*.safetensors"))]
 
 
 def zero_matrices(file: Path) -> tuple[int, int]:
@@ -296,16 +304,14 @@ class DeadTensors(LedgerRule):
             "ORDER BY run, arm"
         ).fetchall()
         for arm, seed, folder, steps in rows:
-            file = Path(folder, "adapter", "adapter_model.safetensors")
-            if not file.exists() or not int(steps or 0):
-                continue
-            tensors, dead = zero_tensors(file)
-            if len(dead) > tensors / 3 and not all("lora_B" in name for name in dead):
-                yield self.finding(
-                    f"{arm}, seed {seed}: {len(dead)} of {tensors} trained tensors are exactly 0 after {steps} steps "
-                    f"({listed(dead, 3)}).",
-                    cell=str(file), arms=[arm],
-                )  # fmt: skip
+            for file in sealed_adapter(folder) if int(steps or 0) else ():
+                tensors, dead = zero_tensors(file)
+                if len(dead) > tensors / 3 and not all("lora_B" in name for name in dead):
+                    yield self.finding(
+                        f"{arm}, seed {seed}: {len(dead)} of {tensors} trained tensors are exactly 0 after {steps} "
+                        f"steps ({listed(dead, 3)}).",
+                        cell=str(file), arms=[arm],
+                    )  # fmt: skip
 
 
 def zero_tensors(file: Path) -> tuple[int, list[str]]:

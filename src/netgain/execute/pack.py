@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 
 from netgain.adapters.packed import packable
+from netgain.errors import UserError
 from netgain.execute.job import STATE
 from netgain.ledger.store import RunFolder
 from netgain.objectives.sampling import rollouts_of
@@ -39,7 +40,12 @@ def stage(run: Run, folder: RunFolder) -> str:
     path = folder.path / STATE
     if not path.exists():
         return "step 0"
-    state = checkpoint.counters(path)
+    try:
+        state = checkpoint.counters(path)
+    except UserError:
+        if path.exists():
+            raise
+        return "trained"  # whoever holds the run has just finished it
     over = state["ended"] is not None or state["step"] >= run.optim.steps
     return "trained" if over else f"step {state['step']}"
 

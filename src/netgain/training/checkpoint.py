@@ -93,10 +93,18 @@ def counters(path: Path) -> dict[str, Any]:
 @contextmanager
 def _opened(path: Path) -> Iterator[safe_open]:
     try:
-        with safe_open(path, framework="pt") as file:
+        opened = safe_open(path, framework="pt")
+    except (OSError, RuntimeError, SafetensorError) as error:  # torch's for a file that is not there
+        raise _unreadable(path, error) from error
+    with opened as file:
+        try:
             yield file
-    except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as error:
-        raise UserError(f"{path}: no readable checkpoint ({error}); delete it to start this run again.") from error
+        except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as error:
+            raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> UserError:
+    return UserError(f"{path}: no readable checkpoint ({error}); delete it to start this run again.")
 
 
 def load(training: Training, paths: Sequence[Path]) -> None:
