@@ -245,7 +245,8 @@ def measure(name: str, asked: argparse.Namespace) -> dict[str, Any]:
             return timed(words, asked.threads, {"HF_HUB_OFFLINE": "1"})
 
         weights = WEIGHTS[: asked.arms]
-        weights = weights[:: max(1, len(weights) // (asked.processes or len(weights)))]
+        every = max(1, len(weights) // (asked.processes or len(weights)))
+        weights = weights[::-every][::-1]  # the last one among them: the first is 0, and teaches nothing
         theirs = [process(weight) for weight in weights[: len(weights) // 2]]
         run = [sys.executable, "-m", "netgain", "run", str(folder / "study.yaml"), *device, "--ledger"]
         ours, cpu, memory = timed([*run, str(folder / "ledger")], asked.threads, {})
