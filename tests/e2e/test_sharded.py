@@ -135,7 +135,6 @@ def test_what_needs_the_whole_base_is_refused(
 def test_sharing_out_takes_several_processes() -> None:
     with pytest.raises(UserError, match="torchrun"):
         ranks.refuse_unshardable([], Runtime(shard=True))
-    ranks.refuse_unshardable([], Runtime())
 
 
 def test_nobody_gives_way_alone() -> None:

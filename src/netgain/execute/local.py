@@ -35,7 +35,9 @@ def execute(
 ) -> int:
     """Run what is missing; the number of runs that failed."""
     ranks.refuse_sharing(jobs, where.on)
-    ranks.refuse_unshardable(planned(study), runtime)
+    if runtime.shard:
+        left = [each for each in planned(study) if ledger.run(each.sig).state_on_disk() != "done"]
+        ranks.refuse_unshardable(left, runtime)
     with ranks.joined(runtime) as own:
         if ranks.rank():
             from netgain.execute.run import Bench

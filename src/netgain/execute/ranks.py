@@ -154,9 +154,7 @@ def base(spec: ModelSpec, device: str, shard: bool) -> "LM":
 
 
 def refuse_unshardable(wanted: Sequence[Planned], runtime: Runtime) -> None:
-    """Why these runs cannot be done over a base that no process has whole."""
-    if not runtime.shard:
-        return
+    """Refuse runs that cannot be done over a base that no process has whole."""
     if world() == 1:
         raise UserError("--shard shares a base out over the processes of torchrun; start two or more of them.")
     if runtime.pack not in ("auto", "off") or runtime.generate_with != "network":
