@@ -1,5 +1,6 @@
 """A disk that is full at any write of a run or a report: one sentence, nothing lost, the same results afterwards."""
 
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -9,6 +10,8 @@ import pytest
 from harm import STUDY, Warm, built, contents, fault, identical, items, said, same, start
 
 pytestmark = pytest.mark.chaos
+STRIDE = int(os.environ.get("NETGAIN_CHAOS_STRIDE", "1"))
+"""At every how many-th write the disk is full."""
 
 FULL = r"""
 #define _GNU_SOURCE
@@ -109,7 +112,7 @@ def test_a_disk_that_is_full_from_any_write_on_costs_that_work_and_no_other(full
     said(full.start("report", study, "--ledger", tmp_path / "whole"))
     resumed: dict[str, bytes] | None = None
     for kind, command in (("run", "run"), ("report", "report")):
-        for at in range(1, 1000):
+        for at in range(1, 1000, STRIDE):
             ledger = tmp_path / f"{kind} {at}"
             if command == "report":
                 shutil.copytree(tmp_path / "whole", ledger, ignore=shutil.ignore_patterns("reports"))

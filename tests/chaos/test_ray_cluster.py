@@ -35,8 +35,8 @@ def ended(process: subprocess.Popen[str]) -> str:
 
 @contextmanager
 def nodes(count: int) -> Iterator[Any]:
-    """A cluster of so many nodes, its head among them."""
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    """A cluster of so many nodes, its head among them; without a dashboard, which takes longest to start."""
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     for _ in range(count - 1):
         made.add_node(num_cpus=1)
     made.wait_for_nodes()
