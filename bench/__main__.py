@@ -1,6 +1,6 @@
 """`python -m bench`: every speed claim that this machine can check, one script after the other.
 
-    python -m bench [--only NAME ...] [--gpu] [--toy] [--minutes N] [--no-record]
+    python -m bench [--only NAME ...] [--gpu] [--toy] [--minutes N] [--plan] [--no-record]
 
 Each script is a process with a limit of its own; one that fails, hangs or no longer fits into --minutes is named at
 the end, and the others run all the same. Ends with a table of the claims, and appends it with date and machine to
@@ -24,41 +24,43 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
-from claim import HEADER, MARK, Claim, Others, collected, machine  # noqa: E402
+from claim import HEADER, MARK, TABLE, Claim, Others, collected, machine  # noqa: E402
 
 CPU: dict[str, float] = {
-    "startup.py": 60,
-    "sampling.py": 60,
-    "sweep.py --size 0.3M --processes 2": 100,
-    "sweep.py --size 0.3M --processes 2 --teacher few_shot": 104,
-    "linear_loss.py --rounds 2 --length 256 --no-memory": 210,
-    "linear_loss.py --rounds 2 --length 256 --dtype bfloat16": 240,
-    "linear_loss.py --memory --rows 4": 180,
-    "linear_loss.py --rounds 2 --divergence reverse --dtype bfloat16 --hidden 256 --length 128 --no-memory": 150,
-    "linear_loss.py --rounds 2 --divergence js --dtype bfloat16 --hidden 256 --length 128 --no-memory": 150,
-    "generation.py --rounds 2": 180,
-    "generation.py --rounds 2 --dtype bfloat16": 200,
-    "sweep.py --size 7M --processes 2": 256,
-    "sweep.py --size 7M --processes 1 --teacher few_shot": 216,
-    "sweep.py --size 90M --processes 1": 190,
-    "anchor.py --rounds 1 --length 256": 150,
-    "loop.py --rounds 1 --steps 40": 180,
-    "items.py": 120,
-    "translate.py": 150,
-    "diversity.py": 150,
-    "plan.py --studies distillation_lambda": 180,
-    "scaling.py --quick": 180,
+    "startup.py": 20,
+    "sampling.py": 10,
+    "sweep.py --size 0.3M --processes 2": 40,
+    "sweep.py --size 0.3M --processes 2 --teacher few_shot": 42,
+    "linear_loss.py --rounds 2 --length 256 --no-memory": 90,
+    "linear_loss.py --rounds 2 --length 256 --dtype bfloat16": 90,
+    "linear_loss.py --memory --rows 4": 65,
+    "linear_loss.py --rounds 2 --divergence reverse --dtype bfloat16 --hidden 256 --length 128 --no-memory": 30,
+    "linear_loss.py --rounds 2 --divergence js --dtype bfloat16 --hidden 256 --length 128 --no-memory": 45,
+    "trace.py": 15,
+    "items.py": 45,
+    "scaling.py": 90,
+    "plan.py --studies distillation_lambda anchored_sft": 75,
+    "translate.py": 55,
+    "diversity.py": 85,
+    "generation.py --rounds 1": 75,
+    "generation.py --rounds 1 --dtype bfloat16": 75,
+    "anchor.py --rounds 1 --length 256": 95,
+    "loop.py --rounds 1 --steps 24": 110,
+    "sweep.py --size 7M --processes 2": 118,
+    "sweep.py --size 7M --processes 1 --teacher few_shot": 98,
+    "sweep.py --size 90M --processes 1": 85,
 }
-"""What is run, with the seconds after which it is killed: about twice what it takes on two quiet cores."""
+"""What is run, with the seconds that each takes on two quiet cores."""
 GPU: dict[str, float] = {
-    "sampling.py --gpu": 40,
-    "linear_loss.py --gpu": 70,
-    "linear_loss.py --gpu --divergence reverse": 50,
-    "linear_loss.py --gpu --divergence js": 50,
-    "anchor.py --gpu --rounds 1": 120,
-    "anchor.py --gpu --rounds 1 --size 8B --steps 3": 150,
-    "sweep.py --gpu --processes 2": 260,
+    "sampling.py --gpu": 25,
+    "linear_loss.py --gpu": 50,
+    "linear_loss.py --gpu --divergence reverse": 35,
+    "linear_loss.py --gpu --divergence js": 35,
+    "anchor.py --gpu --rounds 1": 85,
+    "anchor.py --gpu --rounds 1 --size 8B --steps 3": 110,
+    "sweep.py --gpu --processes 2": 190,
 }
+"""The same for one GPU: what each may take, since none has been measured yet."""
 TOY: dict[bool, dict[str, float]] = {
     False: {
         "startup.py --rounds 1": 60,
@@ -69,7 +71,8 @@ TOY: dict[bool, dict[str, float]] = {
         "linear_loss.py --toy --rounds 2 --divergence js --dtype bfloat16": 60,
         "generation.py --toy": 60,
         "anchor.py --toy --rounds 1 --steps 2": 120,
-        "loop.py --rounds 1 --steps 6 --sizes 0.3M": 90,
+        "loop.py --toy": 90,
+        "trace.py --toy": 90,
         "items.py --rows 20000": 60,
         "translate.py --toy": 60,
         "diversity.py --toy": 90,
@@ -85,9 +88,20 @@ TOY: dict[bool, dict[str, float]] = {
         "sweep.py --gpu --toy": 120,
     },
 }
-MINUTES = {False: 24.0, True: 9.0}
+MINUTES = {False: 24.5, True: 9.0}
 QUIET = 0.05
 """The part of the machine that others may take while figures are to be quoted."""
+
+
+def limit(seconds: float) -> float:
+    """After how long a script is killed that takes so long: a machine may be half as fast."""
+    return 2 * seconds + 20
+
+
+def budget(lines: dict[str, float], minutes: float) -> str:
+    """What is going to run, and how long it may take."""
+    rows = [f"{seconds:5.0f} s, at most {limit(seconds):4.0f}  {line}" for line, seconds in lines.items()]
+    return "\n".join([*rows, f"{sum(lines.values()) / 60:.1f} minutes in all; nothing begins after {minutes:g}"])
 
 
 @dataclass
@@ -102,6 +116,10 @@ class Performed:
     @property
     def claims(self) -> list[Claim]:
         return collected("".join(self.said))
+
+    @property
+    def tables(self) -> list[str]:
+        return [json.loads(line.removeprefix(TABLE)) for line in self.said if line.startswith(TABLE)]
 
 
 def performed(line: str, limit: float) -> Performed:
@@ -122,7 +140,7 @@ def performed(line: str, limit: float) -> Performed:
         assert process.stdout is not None
         for each in process.stdout:
             done.said.append(each)
-            if not each.startswith(MARK):
+            if not each.startswith((MARK, TABLE)):
                 print(each, end="", flush=True)
         process.wait()
         timer.cancel()
@@ -173,6 +191,7 @@ def section(made: list[Performed], told: dict[str, object]) -> str:
         HEADER,
     ]
     lines += [claim.row() for each in made for claim in each.claims]
+    lines += [f"\n{table}" for each in made for table in each.tables]
     failed = [f"`{each.line}` ({each.problem})" for each in made if each.problem]
     return "\n".join(lines) + (f"\n\nNot measured to the end: {', '.join(failed)}.\n" if failed else "\n")
 
@@ -200,12 +219,17 @@ def main() -> None:
     parser.add_argument("--gpu", action="store_true", help="the claims about one GPU")
     parser.add_argument("--toy", action="store_true", help="the same code at toy shapes, on this CPU; records nothing")
     parser.add_argument("--minutes", type=float, help="after which nothing new begins (24; with --gpu 9)")
+    parser.add_argument("--plan", action="store_true", help="say what would run and how long it takes, and end")
     parser.add_argument("--no-record", action="store_true", help="leave RESULTS.md and RESULTS.json as they are")
     asked = parser.parse_args()
     lines = TOY[asked.gpu] if asked.toy else GPU if asked.gpu else CPU
-    chosen = {each: limit for each, limit in lines.items() if not asked.only or each.split(".py")[0] in asked.only}
+    chosen = {each: took for each, took in lines.items() if not asked.only or each.split(".py")[0] in asked.only}
+    minutes = asked.minutes or MINUTES[asked.gpu]
+    print(budget(chosen, minutes), flush=True)
+    if asked.plan:
+        return
     others = Others()
-    made = all_performed(chosen, asked.minutes or MINUTES[asked.gpu])
+    made = all_performed({line: limit(took) for line, took in chosen.items()}, minutes)
     told = about(made, others)
     print(f"\n{summary([claim for each in made for claim in each.claims])}")
     if not (asked.no_record or asked.toy):

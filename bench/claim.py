@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 MARK = "CLAIM "
+TABLE = "TABLE "
+"""Begins a line with a Markdown table, as JSON, that is to stand below the claims."""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,20 +85,26 @@ def arm(name: str, items: int, rng: np.random.Generator) -> pa.Table:
     )
 
 
-def write(folder: Path, rows: int) -> dict[str, tuple[str, str]]:
+FORMATS = ("csv", "parquet", "ledger")
+
+
+def write(folder: Path, rows: int, formats: Sequence[str] = FORMATS) -> dict[str, tuple[str, str]]:
     """The same evidence in each format: format -> (base, tuned)."""
     from netgain.interop.importing import import_results
 
     rng = np.random.default_rng(0)
-    made: dict[str, list[str]] = {"csv": [], "parquet": [], "ledger": []}
+    made: dict[str, list[str]] = {kind: [] for kind in formats}
     for name in ARMS:
         table = arm(name, rows // (SEEDS * len(ARMS)), rng)
-        pacsv.write_csv(table, folder / f"{name}.csv")
+        if "csv" in made:
+            pacsv.write_csv(table, folder / f"{name}.csv")
+            made["csv"].append(str(folder / f"{name}.csv"))
         pq.write_table(table, folder / f"{name}.parquet")
-        import_results(folder / f"{name}.parquet", name, folder / "ledger")
-        made["csv"].append(str(folder / f"{name}.csv"))
-        made["parquet"].append(str(folder / f"{name}.parquet"))
-        made["ledger"].append(f"{folder / 'ledger'}:{name}")
+        if "parquet" in made:
+            made["parquet"].append(str(folder / f"{name}.parquet"))
+        if "ledger" in made:
+            import_results(folder / f"{name}.parquet", name, folder / "ledger")
+            made["ledger"].append(f"{folder / 'ledger'}:{name}")
     return {kind: (pair[0], pair[1]) for kind, pair in made.items()}
 
 

@@ -1,6 +1,6 @@
 """What the training loop costs over a bare torch loop, and against HF Trainer and TRL, on the same LoRA steps.
 
-    python bench/loop.py [--steps N] [--rounds N] [--threads N] [--sizes 0.3M 7M]
+    python bench/loop.py [--steps N] [--rounds N] [--threads N] [--sizes 0.3M 7M] [--toy]
 
 netgain and the bare loop take turns, step by step, in one process, so that whatever else the machine does hits both.
 All start from the same rows of token ids. The bare loop puts them into tensors in two lines, since they are of one
@@ -223,7 +223,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--sizes", nargs="+", choices=tuple(SIZES), default=list(SIZES))
+    parser.add_argument(
+        "--toy", action="store_true", help="a few steps of the smallest size, to see that nothing breaks"
+    )
     asked = parser.parse_args()
+    if asked.toy:
+        asked.sizes, asked.steps, asked.rounds = ["0.3M"], 6, 1
     torch.set_num_threads(asked.threads)
     logging.disable(logging.WARNING)
     for name in asked.sizes:

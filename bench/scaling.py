@@ -2,28 +2,28 @@
 
     python bench/scaling.py [--threads N] [--quick] [--toy]
 
-Each point is a process of its own. A curve is told as its points and as the exponent b of the least squares line of
-log y over log x, y = a x^b: 1 is proportional, 0 does not grow. Fixed costs make an exponent smaller than what it tends
-to, so the slope of the last two points is told beside it. Memory is what the peak rose above the loaded model.
+Each point is a process of its own, forked from one that has imported what all need. A curve is told as its points and
+as the exponent b of the least squares line of log y over log x, y = a x^b: 1 is proportional, 0 does not grow. Fixed
+costs make an exponent smaller than what it tends to, so the slope of the last two points is told beside it. Memory is
+what the peak rose above the loaded model.
 """
 
 import argparse
 import json
 import math
+import multiprocessing
 import resource
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from claim import Claim
 
 BASE = {"arms": 2, "length": 64, "vocab": 8192}
 CURVES = {"arms": (1, 2, 4, 8, 16), "length": (32, 64, 128, 256, 512), "vocab": (4096, 16_384, 65_536, 151_936)}
 JUDGED = {"items": (20_000, 100_000, 500_000), "seeds": (3, 10, 30)}
+ROWS_A_SEED = 16_000
 
 
 def step(arms: int, length: int, vocab: int, threads: int) -> dict[str, float]:
@@ -58,7 +58,7 @@ def step(arms: int, length: int, vocab: int, threads: int) -> dict[str, float]:
     )  # fmt: skip
     reading = Reading(None, lm.head, 0.05 * torch.randn(n, 128), torch.zeros(n))
     terms = {"ce": Weighted(term=Ce()), "kl": Weighted(term=Kl(), weight=0.3)}
-    optim = OptimSpec(learning_rate=1e-4, steps=8, batch=4, schedule="constant")
+    optim = OptimSpec(learning_rate=1e-4, steps=7, batch=4, schedule="constant")
     made = [Arm(f"{k}", each, terms, optim) for k, each in enumerate(student.adapters)]
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     training = Training(student, made, lambda k: view, 0, Runtime(), references={"base": lambda view: reading})
@@ -77,7 +77,7 @@ def judged(items: int, seeds: int) -> dict[str, float]:
 
     bench.SEEDS = seeds
     with tempfile.TemporaryDirectory() as folder:
-        pair = bench.write(Path(folder), items)["parquet"]
+        pair = bench.write(Path(folder), items, ["parquet"])["parquet"]
         found = bench.measured(bench.OURS, *pair, *pair)
     return {"seconds": found["seconds"], "megabytes": found["megabytes"]}
 
@@ -106,19 +106,14 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--quick", action="store_true", help="the first and last point of each curve alone")
     parser.add_argument("--toy", action="store_true", help="two small points a curve, to see that nothing breaks")
-    parser.add_argument("--point", type=json.loads, help=argparse.SUPPRESS)
     asked = parser.parse_args()
-    if asked.point:
-        print(json.dumps(step(**asked.point, threads=asked.threads)))
-        return
+    forks = multiprocessing.get_context("forkserver")
+    forks.set_forkserver_preload(["netgain.adapters.packed", "netgain.models.load", "netgain.training.loop", "peft"])
 
     def trained(axis: str) -> Callable[[int], dict[str, float]]:
         def point(value: int) -> dict[str, float]:
-            said = json.dumps({**BASE, axis: value})
-            command = [sys.executable, __file__, "--threads", str(asked.threads), "--point", said]
-            done = subprocess.run(command, capture_output=True, text=True, check=True)
-            found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-            return found
+            with forks.Pool(1) as pool:
+                return pool.apply(step, kwds={**BASE, axis: value, "threads": asked.threads})
 
         return point
 
@@ -133,7 +128,7 @@ def main() -> None:
     for axis, values in CURVES.items():
         curve(axis, some(values), trained(axis))
     curve("items", some(JUDGED["items"]), lambda n: judged(n, 5))
-    curve("seeds", some(JUDGED["seeds"]), lambda n: judged(60_000 * n // 3, n))
+    curve("seeds", some(JUDGED["seeds"]), lambda n: judged(ROWS_A_SEED * n, n))
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[1]
 SAYS = """
 from claim import Claim
 Claim("good.py", "something", [0.1, 0.3], 0.25, ours_mb=1, theirs_mb=2, drawn="a claim").say()
+print('TABLE "| operator |\\\\n| mm |"')
 """
 HANGS = "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']).wait()"
 
@@ -47,11 +48,19 @@ def test_a_script_that_fails_or_hangs_stops_no_other(suite: ModuleType, tmp_path
     assert (claim["ratios"], claim["drawn"]) == ([0.1, 0.3], "a claim")
     page = (tmp_path / "RESULTS.md").read_text()
     assert "| `good.py` | something | 0.2x (0.1 to 0.3, 2 rounds) | 0.25x | 1 MB against 2 |" in page
+    assert "\n\n| operator |\n| mm |\n" in page
     assert "`slow.py` (killed after 2 s)" in page
 
 
 def test_nothing_begins_when_no_time_is_left(suite: ModuleType) -> None:
     assert [each.problem for each in suite.all_performed({"good.py": 60.0}, 0.1)] == ["no time was left"]
+
+
+@pytest.mark.parametrize("gpu", [False, True])
+def test_what_the_scripts_take_fits_into_the_minutes_that_are_promised(suite: ModuleType, gpu: bool) -> None:
+    lines = suite.GPU if gpu else suite.CPU
+    assert sum(lines.values()) <= 60 * suite.MINUTES[gpu] <= 60 * (9 if gpu else 25)
+    assert "2.5 minutes in all; nothing begins after 5" in suite.budget({"one.py": 90.0, "two.py": 60.0}, 5)
 
 
 @pytest.mark.slow
