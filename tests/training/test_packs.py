@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 import torch
 from peft import PeftModel
-from torch import Tensor
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from netgain.adapters._torch.packed import PackedLinear, Routing
 from netgain.adapters.lora import Lora
 from netgain.adapters.packed import pack, packable
 from netgain.data.view import View
@@ -169,6 +171,32 @@ def test_rows_of_any_arm_may_stand_anywhere(view_of: Views, owners: list[int]) -
             length = one.shape[1]
             assert torch.allclose(mixed[row, :length], one[0], atol=1e-9)
     student.remove()
+
+
+@pytest.mark.parametrize("owners", [None, [1, 0, 2, 1]])
+def test_arms_over_a_half_wide_base_are_measured_in_its_width(owners: list[int] | None) -> None:
+    made: set[torch.dtype] = set()
+
+    class Widths(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            out = func(*args, **(kwargs or {}))
+            if isinstance(out, Tensor) and out.numel() >= 4 * 5 * 64:
+                made.add(out.dtype)
+            return out
+
+    frozen, routing = nn.Linear(64, 96).bfloat16().requires_grad_(False), Routing(3)
+    a, b, x = torch.randn(3, 4, 64), torch.randn(3, 4, 96), torch.randn(4, 5, 64).bfloat16()
+    layer = PackedLinear(frozen, (a, b), (torch.zeros_like(a), torch.zeros_like(b)), 0.5, None, routing)
+    if owners is None:
+        routing.sole = 1
+    else:
+        routing.assign(torch.tensor(owners))
+    with torch.no_grad(), Widths():
+        out = layer(x)
+    arms = torch.tensor(owners or [1, 1, 1, 1])
+    exact = frozen(x).float() + 0.5 * x.float() @ a[arms].transpose(1, 2) @ b[arms]
+    assert (out - exact).norm() <= 0.01 * exact.norm()
+    assert made == {torch.bfloat16}
 
 
 def test_an_arm_that_broke_reaches_no_other_when_they_are_measured(view_of: Views) -> None:

@@ -164,8 +164,7 @@ class PackedLinear(nn.Module):
         if self.routing.off:
             return self.base(x)
         if (arm := self.routing.sole) is not None:
-            own = F.linear(x.to(self.a.dtype), self.a[arm]) @ self.b[arm]
-            return (self.base(x) + own * self.scale).to(x.dtype)
+            return self._added(x, F.linear(x, self.a[arm].to(x.dtype)), self.b[arm])
         if len(x) != self.routing.rows or x.dim() != 3:
             raise Unpackable(
                 f"arms cannot be packed: a layer sees {tuple(x.shape)} where {self.routing.rows} rows went in; "
@@ -181,10 +180,14 @@ class PackedLinear(nn.Module):
 
     def _mixed(self, x: Tensor) -> Tensor:
         """Rows of any arm in any order, for measuring: all arms' A x at once, those of other arms struck out."""
-        a, b = self.a, self.b
-        wide = x.to(a.dtype)
-        inner = F.linear(wide, a.flatten(0, 1)) * self.routing.mask(a.shape[1], wide)
-        return (self.base(x) + (inner @ b.flatten(0, 1)) * self.scale).to(x.dtype)
+        inner = F.linear(x, self.a.flatten(0, 1).to(x.dtype)) * self.routing.mask(self.a.shape[1], x)
+        return self._added(x, inner, self.b.flatten(0, 1))
+
+    def _added(self, x: Tensor, inner: Tensor, b: Tensor) -> Tensor:
+        """W x + s B inner in the dtype of x, as in training."""
+        out = self.base(x)
+        out.view(-1, out.shape[-1]).addmm_(inner.flatten(0, -2), b.to(x.dtype), alpha=self.scale)
+        return out
 
 
 class ArmAdapter(Adapter):
