@@ -197,19 +197,16 @@ def _some_hidden(rate: Tensor, length: int, generator: torch.Generator) -> Tenso
 
 def _laid_out(batch: Sequence[Encoded], pad_id: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """(ids, attention, supervised, content), each (B, T), padded on the right."""
-    length = max(len(row.ids) for row in batch)
-    ids = torch.full((len(batch), length), pad_id, dtype=torch.long)
-    attention = torch.zeros(len(batch), length, dtype=torch.bool)
-    supervised = torch.zeros(len(batch), length, dtype=torch.bool)
-    content = torch.zeros(len(batch), length, dtype=torch.bool)
+    shape = len(batch), max(len(row.ids) for row in batch)
+    ids, attention, supervised, content = np.full(shape, pad_id), *(np.zeros(shape, bool) for _ in range(3))
     for i, row in enumerate(batch):
         n = len(row.ids)
-        ids[i, :n] = torch.tensor(row.ids)
+        ids[i, :n] = row.ids
         attention[i, :n] = True
-        supervised[i, :n] = torch.tensor(row.supervised)
-        places = supervised[i].nonzero()[:, 0]
+        supervised[i, :n] = row.supervised
+        places = np.flatnonzero(supervised[i])
         content[i, places[row.lead : len(places) - row.end]] = True
-    return ids, attention, supervised, content
+    return torch.from_numpy(ids), torch.from_numpy(attention), torch.from_numpy(supervised), torch.from_numpy(content)
 
 
 def _origin(batch: Sequence[Encoded], origin: Sequence[int] | np.ndarray | None) -> Tensor:

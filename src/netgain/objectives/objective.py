@@ -185,13 +185,14 @@ class Objective:
         readings = references or {}
         soft = _soft_targets(active, head, targets, readings, chunk) if fusable(head) else {}
         rows = [i for i in range(len(active)) if i not in soft]
+        linear = list(soft) if rows else slice(None)  # a list of indices costs more than all that is done to the sums
         arms = torch.zeros(self.arms, dtype=states.dtype, device=states.device)
         raw = torch.zeros_like(coefficients)
         if soft:
             chosen = [(soft[i], tokens[active[i].part.tokens].weight) for i in soft]
             sums = _linear_terms(states, head, targets, chosen, chunk)
-            arms = (coefficients[list(soft)] * sums).sum(0)
-            raw[list(soft)] = sums.detach()
+            arms = (coefficients[linear] * sums).sum(0)
+            raw[linear] = sums.detach()
         if rows:
             measure = _Measure([active[i] for i in rows], targets, tokens, readings)
             more, sums = chunked_terms(states, head, measure, coefficients[rows], chunk)
