@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.autograd.profiler import profile
 
 from netgain.data.chat import Encoded
 from netgain.data.view import Autoregressive, View
@@ -36,6 +37,16 @@ def test_a_state_predicts_the_next_token(shapes: list[tuple[int, list[bool]]]) -
     assert view.row.tolist() == view.scored.nonzero()[:, 0].tolist()
     assert view.count == len(expected)
     assert view.attention_mask.sum().item() == sum(len(row.ids) for row in batch)
+
+
+def test_more_rows_are_not_more_operators() -> None:
+    """A View is made at each step: a handful of small operators a row was a fortieth of a small model's step."""
+    calls: list[int] = []
+    for rows in (2, 8):
+        with profile() as seen:
+            view_of([(3, [True, False, True])] * rows)
+        calls.append(sum(event.count for event in seen.key_averages()))
+    assert calls[0] == calls[1]
 
 
 @given(shapes=rows_of, size=st.integers(1, 9))
