@@ -192,6 +192,17 @@ def _completeness(frame: Frame) -> Iterator[Completeness]:
 
 
 def _scores(study: Study, frame: Frame) -> Iterator[Score]:
+    """A metric is a share in every arm's score or in none, whatever values one arm happened to get."""
+    found = list(_measured(study, frame))
+    unbounded = {
+        (task, card["metric"]) for _, task, card, _, matrix in found if not is_share(card["metric"], matrix.values)
+    }
+    for arm, task, card, checkpoint, matrix in found:
+        yield _score(arm, task, card, checkpoint, matrix, share=(task, card["metric"]) not in unbounded)
+
+
+def _measured(study: Study, frame: Frame) -> Iterator[tuple[str, str, dict[str, Any], str, Matrix]]:
+    """(arm, task, the task's card, checkpoint, values of its metric) of all that was measured."""
     for arm in expand(study):
         for task in arm.run.tasks:
             card = frame.card(arm.name, task)
@@ -200,7 +211,7 @@ def _scores(study: Study, frame: Frame) -> Iterator[Score]:
             for checkpoint in _checkpoints(arm.run):
                 matrix = frame.matrix(arm.name, task, card["metric"], checkpoint)
                 if matrix is not None:
-                    yield _score(arm.name, task, card, checkpoint, matrix)
+                    yield arm.name, task, card, checkpoint, matrix
 
 
 def _checkpoints(run: Run) -> Iterator[str]:
@@ -212,17 +223,17 @@ def _checkpoints(run: Run) -> Iterator[str]:
         yield from (f"final@{share:g}" for share in run.adapter_scales)
 
 
-def _score(arm: str, task: str, card: dict[str, Any], checkpoint: str, matrix: Matrix) -> Score:
+def _score(arm: str, task: str, card: dict[str, Any], checkpoint: str, matrix: Matrix, share: bool) -> Score:
     complete = matrix.values[:, ~np.isnan(matrix.values).any(axis=0)]
     kept = ~np.isnan(matrix.values).any(axis=0)
     weights = None if matrix.weights is None else matrix.weights[kept]
     clusters = None if matrix.clusters is None else matrix.clusters[kept]
-    share = is_share(card["metric"], complete)
     found: Estimate | None = None
     if kept.any():
         found = recipe_score(complete, weights=weights, clusters=clusters, share=share)
     if found is None:
         found = score(matrix.values[0], weights=matrix.weights, clusters=matrix.clusters, share=share)
+    found = replace(found, scale="percent" if share else "raw")
     return Score(
         arm=arm,
         task=task,
