@@ -60,8 +60,8 @@ def at_the_bound(arm: str, seed: int, item: Item) -> Item:
     )
 
 
-def collapsed(arm: str, seed: int, item: Item) -> Item:
-    gone = arm == "kl" and seed == 2 and item.checkpoint == "final" and int(item.item[1:]) % 4
+def collapsed(arm: str, seed: int, item: Item, at: str = "final") -> Item:
+    gone = arm == "kl" and seed == 2 and item.checkpoint == at and int(item.item[1:]) % 4
     return replace(item, value=0.0) if gone else item
 
 
@@ -163,6 +163,7 @@ SILENT: dict[str, Maker] = {
     "ScoreMapOfItems": lambda at: make(at, mapped(fold=False)),
     "TagsOfKnownWords": lambda at: make(at, tagged("the/DET dog/NOUN and/CCONJ she/PRON x/ADV")),
     "TermMissesTheAnswer": lambda at: make(at, record={"saw": {"kd": saw(1.0, 0.0), "ce": saw(1.0, 1.0, "all")}}),
+    "FinalCollapse": lambda at: make(at, lambda a, s, i: collapsed(a, s, i, at="best")),
     "DeadTensors": lambda at: make(at, tensors={**BOTH_ZERO, "a.up": (0.5, 0.25), "a.down": (0.1, 0.0)}),
     "ClipsSomethingElse": lambda at: make(at, metrics=probed(clipped=5.0)),
     "InputNotInContext": lambda at: make(at, record={"reach": SEEN}),

@@ -12,6 +12,7 @@ from netgain.audit.rules_constant import Ceiling, ConstantMetric
 from netgain.audit.rules_judge import ScoreSaturates
 from netgain.audit.rules_noise import SingleRun, TooFewItems
 from netgain.audit.rules_selection import BestHidesFinal
+from netgain.ledger.items import higher_is_better
 
 FEW = 20
 BINARY = "bool_and(value IN (0, 1))"
@@ -144,7 +145,11 @@ class FinalCollapse(LedgerRule):
     fix = BestHidesFinal.fix
 
     def check(self) -> Iterator[Finding]:
-        """|best - final| above three standard errors of their paired difference and 5 % of best."""
+        """|best - final| above three standard errors of their paired difference and 5 % of best, and final the worse.
+
+        Dev rows may well choose a checkpoint that the final one beats; that is no collapse. A control that sees no
+        input is left out: the longer it learns, the surer it is of noise.
+        """
         if not self.db.execute("SELECT 1 FROM items WHERE checkpoint = 'best' LIMIT 1").fetchone():
             return  # the self-join is the dearest query of all
         rows = self.db.execute(
@@ -160,7 +165,10 @@ class FinalCollapse(LedgerRule):
                AND abs(avg(best) - avg(final)) > 0.05 * abs(avg(best)) ORDER BY ALL
             """
         ).fetchall()
+        controls = blind(self.db) if rows else set[tuple[str, str]]()
         for arm, seed, task, metric, best, final, se in rows:
+            if (arm, task) in controls or (final > best) == higher_is_better(metric):
+                continue
             yield self.finding(
                 f"{arm}, seed {seed}, on {task}: {metric} is {best:.3g} at the best checkpoint and {final:.3g} at the "
                 f"final one, {abs(best - final) / se:.0f} standard errors apart.",
