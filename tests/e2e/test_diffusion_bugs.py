@@ -12,9 +12,9 @@ from netgain.audit import run
 from netgain.audit.finding import Severity
 from netgain.data.source import Example
 from netgain.errors import UserError
-from netgain.execute import run as executing
 from netgain.execute.local import execute
 from netgain.ledger.store import Ledger
+from netgain.models import load as loading
 from netgain.models.lm import LM
 from netgain.models.load import load
 from netgain.spec.run import Runtime
@@ -78,7 +78,7 @@ def no_input(patch: Patch) -> None:
         lm.body.register_forward_pre_hook(blank, with_kwargs=True)
         return lm
 
-    patch.setattr(executing, "load", loaded)
+    patch.setattr(loading, "load", loaded)
 
 
 def both_zero(patch: Patch) -> None:
