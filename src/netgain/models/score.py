@@ -124,11 +124,11 @@ def _placed(
 def takes_tree(lm: LM, owners: Owners | None = None) -> bool:
     """Whether this network honours a block mask and given positions, found out once by comparing it with the cache."""
     if lm.net not in _takes_tree:
-        prompt, labels = [1, 2, 3], [[4, 5, 6], [5, 4], [6]]
+        prompt, labels = [1, 2, 3], [[4, 5, 6], [5, 4]]
         own = None if owners is None else owners.take([0])
         _takes_tree[lm.net] = lm.takes_positions and torch.allclose(
-            torch.tensor(_tree(lm, [prompt], [labels], [[3, 2, 3]], own, _only_log_probs)[0]),
-            torch.tensor(_one_place_a_row(lm, [prompt], [labels], [[3, 2, 3]], own, _only_log_probs)[0]),
+            torch.tensor(_tree(lm, [prompt], [labels], [[3, 2]], own, _only_log_probs)[0]),
+            torch.tensor(_one_place_a_row(lm, [prompt], [labels], [[3, 2]], own, _only_log_probs)[0]),
             rtol=1e-4 if lm.dtype == torch.float32 else 2e-2,
         )
     return _takes_tree[lm.net]
