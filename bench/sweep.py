@@ -120,6 +120,7 @@ def config(size: dict[str, Any], layers: int) -> dict[str, Any]:
         "num_key_value_heads": max(1, heads // 2),
         "head_dim": size["head"],
         "vocab_size": size["vocab"],
+        "max_position_embeddings": (SHOTS + 2) * size["length"],
     }
 
 
