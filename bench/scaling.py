@@ -12,7 +12,6 @@ import argparse
 import json
 import math
 import multiprocessing
-import resource
 import tempfile
 import time
 from collections.abc import Callable
@@ -60,15 +59,23 @@ def step(arms: int, length: int, vocab: int, threads: int) -> dict[str, float]:
     terms = {"ce": Weighted(term=Ce()), "kl": Weighted(term=Kl(), weight=0.3)}
     optim = OptimSpec(learning_rate=1e-4, steps=7, batch=4, schedule="constant")
     made = [Arm(f"{k}", each, terms, optim) for k, each in enumerate(student.adapters)]
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = _resident("VmRSS", forget=True)
     training = Training(student, made, lambda k: view, 0, Runtime(), references={"base": lambda view: reading})
     times: list[float] = []
     start = time.perf_counter()
     for _ in train(training):
         times.append(time.perf_counter() - start)
         start = time.perf_counter()
-    rose = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-    return {"seconds": sorted(times[2:])[len(times[2:]) // 2], "megabytes": max(rose, 1.0)}
+    return {"seconds": sorted(times[2:])[len(times[2:]) // 2], "megabytes": _resident("VmHWM") - before}
+
+
+def _resident(field: str, forget: bool = False) -> float:
+    """MB of this process now (VmRSS) or at its peak (VmHWM); `forget` the peak so far, since loading a model takes more
+    than a step on it."""
+    if forget:
+        Path("/proc/self/clear_refs").write_text("5")
+    status = Path("/proc/self/status").read_text()
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith(f"{field}:")) / 1024
 
 
 def judged(items: int, seeds: int) -> dict[str, float]:
