@@ -9,6 +9,7 @@ what the peak rose above the loaded model.
 """
 
 import argparse
+import ctypes
 import json
 import math
 import multiprocessing
@@ -70,9 +71,10 @@ def step(arms: int, length: int, vocab: int, threads: int) -> dict[str, float]:
 
 
 def _resident(field: str, forget: bool = False) -> float:
-    """MB of this process now (VmRSS) or at its peak (VmHWM); `forget` the peak so far, since loading a model takes more
-    than a step on it."""
+    """MB of this process now (VmRSS) or at its peak (VmHWM); `forget` the peak so far, and what is free but kept, since
+    loading a model takes more than a step on it."""
     if forget:
+        ctypes.CDLL(None).malloc_trim(0)
         Path("/proc/self/clear_refs").write_text("5")
     status = Path("/proc/self/status").read_text()
     return next(int(line.split()[1]) for line in status.splitlines() if line.startswith(f"{field}:")) / 1024
