@@ -114,6 +114,14 @@ def peak_mb(gpu: bool = False) -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
+def high_water_mb(forget: bool = False) -> float:
+    """The largest resident memory of this process, in MB, since it was last told to `forget` what was before."""
+    if forget:
+        Path("/proc/self/clear_refs").write_text("5")
+    status = Path("/proc/self/status").read_text()
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) / 1024
+
+
 def gemm_rate(rows: int, inner: int, columns: int, like: Any) -> float:
     """FLOP/s of the matrix product (rows, inner) x (inner, columns) here and now, on device and in dtype of `like`."""
     import torch

@@ -18,12 +18,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from claim import Claim
+from claim import Claim, high_water_mb
 from netgain.measure import selfbleu
 from netgain.measure.diversity import in_blocks, semantic_distance
 
@@ -96,10 +95,9 @@ def distance(route: str, rows: int) -> dict[str, float]:
     work = {"closed": closed, "matrix": matrix, "sklearn": sklearn}[route]
     if route == "sklearn":
         importlib.import_module("sklearn.metrics.pairwise")  # the import is not what is measured
-    Path("/proc/self/clear_refs").write_text("5")
-    before = peak_mb()
+    before = high_water_mb(forget=True)
     value = work()
-    return {"value": value, "peak_mb": peak_mb() - before, "seconds": seconds(work, 3)}
+    return {"value": value, "peak_mb": high_water_mb() - before, "seconds": seconds(work, 3)}
 
 
 def written(way: str, size: str, samples: int) -> dict[str, Any]:
@@ -135,10 +133,9 @@ def written(way: str, size: str, samples: int) -> dict[str, Any]:
 
     work = {"batch": batch, "one": one}[way]
     alike = work(1, 1, None)
-    Path("/proc/self/clear_refs").write_text("5")
-    before = peak_mb()
+    before = high_water_mb(forget=True)
     took = seconds(lambda: work(samples, None, 0.9), 3)
-    return {"alike": alike, "peak_mb": peak_mb() - before, "seconds": took}
+    return {"alike": alike, "peak_mb": high_water_mb() - before, "seconds": took}
 
 
 def answers(size: str, samples: int) -> dict[str, float]:
@@ -156,12 +153,6 @@ def _alone(*arguments: str) -> dict[str, Any]:
     """One route in a process of its own."""
     command = [sys.executable, __file__, *arguments]
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-
-
-def peak_mb() -> float:
-    """The largest resident size since the mark was last cleared."""
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
-    return int(line.split()[1]) / 1024
 
 
 def distances(rows: int) -> dict[str, float]:

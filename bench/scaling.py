@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from claim import Claim
+from claim import Claim, high_water_mb
 
 BASE = {"arms": 2, "length": 64, "vocab": 8192}
 CURVES = {"arms": (1, 2, 4, 8, 16), "length": (32, 64, 128, 256, 512), "vocab": (4096, 16_384, 65_536, 151_936)}
@@ -60,24 +60,15 @@ def step(arms: int, length: int, vocab: int, threads: int) -> dict[str, float]:
     terms = {"ce": Weighted(term=Ce()), "kl": Weighted(term=Kl(), weight=0.3)}
     optim = OptimSpec(learning_rate=1e-4, steps=7, batch=4, schedule="constant")
     made = [Arm(f"{k}", each, terms, optim) for k, each in enumerate(student.adapters)]
-    before = _resident("VmRSS", forget=True)
+    ctypes.CDLL(None).malloc_trim(0)  # what loading used and left free is not the step's
+    before = high_water_mb(forget=True)
     training = Training(student, made, lambda k: view, 0, Runtime(), references={"base": lambda view: reading})
     times: list[float] = []
     start = time.perf_counter()
     for _ in train(training):
         times.append(time.perf_counter() - start)
         start = time.perf_counter()
-    return {"seconds": sorted(times[2:])[len(times[2:]) // 2], "megabytes": _resident("VmHWM") - before}
-
-
-def _resident(field: str, forget: bool = False) -> float:
-    """MB of this process now (VmRSS) or at its peak (VmHWM); `forget` the peak so far, and what is free but kept, since
-    loading a model takes more than a step on it."""
-    if forget:
-        ctypes.CDLL(None).malloc_trim(0)
-        Path("/proc/self/clear_refs").write_text("5")
-    status = Path("/proc/self/status").read_text()
-    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith(f"{field}:")) / 1024
+    return {"seconds": sorted(times[2:])[len(times[2:]) // 2], "megabytes": high_water_mb() - before}
 
 
 def judged(items: int, seeds: int) -> dict[str, float]:

@@ -6,9 +6,10 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -41,6 +42,10 @@ class Parity:
     def holds(self) -> bool:
         """Whether the difference is a number within the tolerance."""
         return self.difference <= self.tolerance
+
+    def to_json(self) -> dict[str, Any]:
+        """As it is recorded beside what was written."""
+        return {**asdict(self), "holds": self.holds}
 
 
 def export(adapter: Adapter, folder: Path, probes: Sequence[Sequence[int]], *, merged: bool) -> Parity:

@@ -21,7 +21,7 @@ class Untaught:
 
     def __init__(self, db: "duckdb.DuckDBPyConnection") -> None:
         rows = db.execute("SELECT DISTINCT arm, data FROM runs WHERE data LIKE '%drawn%'").fetchall()
-        drawn = ((arm, json.loads(data)["mixture"]["drawn"]) for arm, data in rows)
+        drawn = ((arm, (json.loads(data).get("mixture") or {}).get("drawn") or {}) for arm, data in rows)
         self.sources = {(arm, source) for arm, counts in drawn for source, count in counts.items() if count == 0}
 
     def __contains__(self, arm_and_task: tuple[str, str]) -> bool:

@@ -18,8 +18,6 @@ Member = tuple[str, int, str]
 
 FEW = 20
 GROUP = "coalesce(study, ''), arm, coalesce(seed, -1), task, checkpoint"
-
-
 UNTAUGHT = " (the arm was given no row of this task)"
 
 

@@ -1,7 +1,6 @@
 """`netgain export`: a run's adapter, merged model or GGUF file for other tools to load, after a parity check."""
 
 import shutil
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +34,7 @@ def export_run(folder: RunFolder, out: Path, *, merged: bool, checkpoint: str) -
     probes = [template.prompt(turns) for turns in asked]
     what = "merged model" if merged else "adapter"
     parity = export(adapter, out, probes, merged=merged)
-    record(out, folder, checkpoint, what, {what: {**asdict(parity), "holds": parity.holds}})
+    record(out, folder, checkpoint, what, {what: parity.to_json()})
     return _sentence(out, folder, checkpoint, what, parity)
 
 
@@ -48,7 +47,7 @@ def export_run_gguf(folder: RunFolder, file: Path, *, kind: str, converter: Path
         raise UserError(f"{tool}: no such file; --converter takes llama.cpp's {CONVERTER}.")
     adapter, template, asked = opened(folder, checkpoint)
     steps = export_gguf(adapter, file, [template.prompt(turns) for turns in asked], kind, tool)
-    found = {name: {**asdict(parity), "holds": parity.holds} for name, parity in steps.items()}
+    found = {name: parity.to_json() for name, parity in steps.items()}
     record(file, folder, checkpoint, f"gguf {kind} by {'netgain' if tool is None else tool.name}", found)
     return _sentence(file, folder, checkpoint, f"GGUF ({kind})", steps["gguf"])
 

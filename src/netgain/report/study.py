@@ -233,7 +233,8 @@ def _score(arm: str, task: str, card: dict[str, Any], checkpoint: str, matrix: M
         found = recipe_score(complete, weights=weights, clusters=clusters, share=share)
     if found is None:
         found = score(matrix.values[0], weights=matrix.weights, clusters=matrix.clusters, share=share)
-    found = replace(found, scale="percent" if share else "raw")
+    if share:
+        found = replace(found, scale="percent")
     return Score(
         arm=arm,
         task=task,
