@@ -1,12 +1,14 @@
 """Execute a study on this machine: each process takes the runs that nobody holds, until none is missing."""
 
+import gc
 import multiprocessing as mp
 import os
 import queue
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from multiprocessing.queues import Queue
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -93,8 +95,9 @@ def work(todo: Sequence[Planned], ledger: Ledger, runtime: Runtime, study: Study
     A run begins when those that it needs are over; if one of them has no result, it is recorded as failed for that.
     With several workers a pack leaves the others their share of the runs that it could hold.
     """
-    from netgain.execute.pack import pack_key, rows_key
-    from netgain.execute.run import Bench
+    with lasting():
+        from netgain.execute.pack import pack_key, rows_key
+        from netgain.execute.run import Bench
 
     bench, vigil = Bench(runtime, study.folder), Vigil(runtime.claim_seconds)
     keys = {each.sig: pack_key(each.run) for each in todo}
@@ -113,6 +116,19 @@ def work(todo: Sequence[Planned], ledger: Ledger, runtime: Runtime, study: Study
         remaining = [*elsewhere, *later]
         if len(elsewhere) == asked:
             time.sleep(POLL_SECONDS)
+
+
+@contextmanager
+def lasting() -> Iterator[None]:
+    """Load modules that stay to the end, without looking for garbage among them: not now, not later, not at exit. The
+    half million objects of a deep-learning stack are looked through a dozen times otherwise, for two seconds."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        if "duckdb" not in sys.modules:  # it says at exit that whatever is frozen has leaked
+            gc.freeze()
+        gc.enable()
 
 
 def _together(todo: Sequence[Planned], key: Callable[[Run], str]) -> list[Planned]:
