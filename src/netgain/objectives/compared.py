@@ -56,6 +56,11 @@ class Divergence(Referred):
     temperature: float = Field(default=1.0, gt=0)
     top_k: PositiveInt | None = None
 
+    @property
+    def whole(self) -> bool:
+        """Whether it is the plain divergence over the vocabulary."""
+        return self.temperature == 1 and self.top_k is None
+
     def between(self, student: Scores, other: Scores) -> "Tensor":
         p, q = other.logp, student.logp
         if self.temperature != 1:

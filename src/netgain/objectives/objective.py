@@ -15,10 +15,11 @@ from torch import Tensor
 from netgain.errors import UserError
 from netgain.models.lm import Head
 from netgain.objectives.linear import chunked_terms, fusable, logsumexp_head
+from netgain.objectives.linear_reverse import reverse_head
 from netgain.objectives.sampling import Rollout
 from netgain.objectives.schedule import State, always_zero, current, initial, observe
 from netgain.objectives.selection import Selection
-from netgain.objectives.term import Penalty, Reading, Scores, SoftTarget, Term
+from netgain.objectives.term import OwnTarget, Penalty, Reading, Scores, SoftTarget, Term
 from netgain.spec.run import FromSource, Learned, Ratio, Tokens, Weight, Weighted
 
 P_co = TypeVar("P_co", bound=Term | Penalty | Rollout, covariant=True)
@@ -245,37 +246,54 @@ def _soft_targets(
     targets: Tensor,
     references: Mapping[str, Reading],
     chunk: int | None,
-) -> dict[int, SoftTarget]:
-    """Which terms are computed as g * (lse(W h) - h . q + c): all, when all have that form. Otherwise one
-    log-softmax serves all of them, but for those whose reference remembers no states."""
-    found: dict[int, SoftTarget] = {}
+) -> dict[int, SoftTarget | OwnTarget]:
+    """Which terms are computed without logits: all, when all have such a form and one at most is a reverse KL.
+    Otherwise one log-softmax serves all of them, but for those whose reference remembers no states."""
+    found: dict[int, SoftTarget | OwnTarget] = {}
     for i, each in enumerate(active):
         soft = each.part.term.soft_target(head, targets, references, chunk)
         if soft is not None:
             found[i] = soft
-    if len(found) == len(active):
+    if len(found) == len(active) and sum(isinstance(each, OwnTarget) for each in found.values()) <= 1:
         return found
     return {i: s for i, s in found.items() if any(references[n].hidden is None for n in active[i].part.term.needs)}
 
 
 def _linear_terms(
-    states: Tensor, head: Head, targets: Tensor, terms: Sequence[tuple[SoftTarget, Tensor]], chunk: int | None
+    states: Tensor,
+    head: Head,
+    targets: Tensor,
+    terms: Sequence[tuple[SoftTarget | OwnTarget, Tensor]],
+    chunk: int | None,
 ) -> Tensor:
-    """(T, K) sums: one lse(W h) for all terms, then a dot product each."""
-    arms, n, width = states.shape
-    lse = logsumexp_head(states.reshape(arms * n, width), head, chunk).view(arms, n)
+    """(T, K) sums: one lse(W h) for all terms, then a dot product each; a reverse KL comes with the lse."""
+    own = next((target for target, _ in terms if isinstance(target, OwnTarget)), None)
+    if own is None:
+        lse, apart = logsumexp_head(states.flatten(0, 1), head, chunk).view(states.shape[:2]), None
+    else:
+        lse, apart = reverse_head(states, head, own.reading, chunk)
     scaled = states if head.scale is None else states * head.scale
     sums: list[Tensor] = []
     for target, weight in terms:
-        values = lse - (scaled * target.vector.to(states.dtype)).sum(-1)
-        if target.constant is not None:
-            values = values + target.constant
-        if target.gate is not None:
-            with torch.no_grad():
-                ce = lse - (scaled * head.weight[targets].to(states.dtype)).sum(-1)
-            values = values * target.gate(ce)
+        if isinstance(target, OwnTarget):
+            assert apart is not None
+            values = apart
+        else:
+            values = _soft(target, lse, scaled, head, targets)
         sums.append(values @ weight.to(states.dtype))
     return torch.stack(sums)
+
+
+def _soft(target: SoftTarget, lse: Tensor, scaled: Tensor, head: Head, targets: Tensor) -> Tensor:
+    """g (lse(W h) - h . q + c), (K, n)."""
+    values = lse - (scaled * target.vector.to(scaled.dtype)).sum(-1)
+    if target.constant is not None:
+        values = values + target.constant
+    if target.gate is not None:
+        with torch.no_grad():
+            ce = lse - (scaled * head.weight[targets].to(scaled.dtype)).sum(-1)
+        values = values * target.gate(ce)
+    return values
 
 
 class _Measure:

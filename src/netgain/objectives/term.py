@@ -2,7 +2,8 @@
 
 Two ways to compute one exist. `values` works on logits, chunk by chunk, and is all that a term must have. A term that
 is linear in the student's logits but for their logsumexp, -sum_v q_v log p_v + c with any target distribution q, may
-also say `soft_target`: then no logits are ever made (objectives/linear.py).
+also say `soft_target`: then no logits are ever made (objectives/linear.py). So may a reverse KL, which is linear in
+them under the student's own distribution (objectives/linear_reverse.py).
 """
 
 from abc import ABC, abstractmethod
@@ -73,6 +74,13 @@ class SoftTarget:
     gate: "Callable[[Tensor], Tensor] | None" = None
 
 
+@dataclass(frozen=True)
+class OwnTarget:
+    """A term that is KL(q || p) of the student's q, p being what this reading says: its own words are the target."""
+
+    reading: Reading
+
+
 class Term(TermPlugin, ABC):
     """One term of an objective. Its weight is not its business."""
 
@@ -92,8 +100,8 @@ class Term(TermPlugin, ABC):
 
     def soft_target(
         self, head: "Head", targets: "Tensor", references: Mapping[str, Reading], chunk: int | None
-    ) -> SoftTarget | None:
-        """The same term for the student's frozen head and targets (N,), when it has this form."""
+    ) -> "SoftTarget | OwnTarget | None":
+        """The same term for the student's frozen head and targets (N,), when it has one of these forms."""
         return None
 
 

@@ -13,14 +13,10 @@ if TYPE_CHECKING:
 
 
 class Kl(Divergence):
-    """KL(p || q) = lse(W h) - h . E_p[W] + sum_v p_v log p_v with a frozen head, at temperature 1 over all words."""
+    """KL(p || q) = lse(W h) - h . E_p[W] + sum_v p_v log p_v with a frozen head, at temperature 1 over all words: then
+    H + 1 numbers of the reference are enough."""
 
     kind: Literal["kl"] = "kl"
-
-    @property
-    def whole(self) -> bool:
-        """Whether it is the plain KL over the vocabulary, for which H + 1 numbers of the reference are enough."""
-        return self.temperature == 1 and self.top_k is None
 
     @property
     def reads(self) -> Literal["mean", "hidden"]:
