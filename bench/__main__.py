@@ -33,7 +33,7 @@ CPU: dict[str, float] = {
     "sweep.py --size 0.3M --processes 2 --teacher few_shot": 42,
     "linear_loss.py --rounds 2 --length 256 --no-memory": 90,
     "linear_loss.py --rounds 2 --length 256 --dtype bfloat16": 90,
-    "linear_loss.py --memory --rows 4": 65,
+    "linear_loss.py --memory --rows 4": 80,
     "linear_loss.py --rounds 2 --divergence reverse --dtype bfloat16 --hidden 256 --length 128 --no-memory": 30,
     "linear_loss.py --rounds 2 --divergence js --dtype bfloat16 --hidden 256 --length 128 --no-memory": 45,
     "trace.py": 15,
@@ -46,9 +46,9 @@ CPU: dict[str, float] = {
     "generation.py --rounds 1 --dtype bfloat16": 75,
     "anchor.py --rounds 1 --length 256": 95,
     "loop.py --rounds 1 --steps 24": 110,
-    "sweep.py --size 7M --processes 2": 118,
+    "sweep.py --size 7M --processes 1": 96,
     "sweep.py --size 7M --processes 1 --teacher few_shot": 98,
-    "sweep.py --size 90M --processes 1": 85,
+    "sweep.py --size 90M --processes 1 --teacher few_shot": 95,
 }
 """What is run, with the seconds that each takes on two quiet cores."""
 GPU: dict[str, float] = {

@@ -181,6 +181,11 @@ def naive_supervised(bench: Bench) -> Step:
     return step
 
 
+def body(bench: Bench) -> Step:
+    """The tuned body forward and backward, without a head."""
+    return lambda: bench.finish(bench.tuned()[bench.view.scored].sum())
+
+
 def naive_plain(bench: Bench) -> Step:
     """Cross-entropy of the supervised positions of full logits: faster than HF's own, which takes every position."""
 
@@ -267,6 +272,8 @@ def variants(bench: Bench, only: str = "") -> dict[str, Step]:
         "naive supervised": naive_supervised(bench),
         "naive plain": naive_plain(bench),
     }
+    if only == "body":
+        found["body"] = body(bench)
     if only in ("", "ours cached"):
         found["ours cached"] = ours(bench, term=True, cached=True)
     for name, package, build in () if only else PEERS:
@@ -379,7 +386,7 @@ def memory_claim(asked: argparse.Namespace, peak: dict[str, float]) -> None:
     target = 0.05 if asked.divergence == "forward" else None
     ours, theirs = max(peak["ours cached"], 0.0), peak["naive"]
     logits = 4 * asked.vocab * min(asked.chunk, asked.rows * asked.length // 2) / 2**20
-    limit = f"a chunk of {asked.chunk} rows of logits takes {logits:.0f} MB"
+    limit = f"the body alone takes {peak['body']:.0f} MB, a chunk of {asked.chunk} rows of logits {logits:.0f} MB"
     drawn = "the same: memory above the model" if asked.divergence == "forward" else ""
     Claim("linear_loss.py", what, [ours / theirs], target, "x", ours, theirs, limit, drawn=drawn).say()
 
@@ -429,7 +436,7 @@ def main() -> None:
     arguments.add_argument("--memory", action="store_true", help="measure the peaks alone")
     asked = asked_of(arguments)
     if asked.memory:
-        memory_claim(asked, peaks(["ours cached", "naive"], asked))
+        memory_claim(asked, peaks(["ours cached", "naive", "body"], asked))
         return
     bench = made(asked)
     steps = variants(bench)
