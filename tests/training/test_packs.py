@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from peft import PeftModel
+from test_step_counts import forwards
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -23,6 +24,7 @@ from netgain.spec.identity import torch_stream
 from netgain.spec.run import DevSpec, ModelSpec, OptimSpec, Runtime, Weighted
 from netgain.training.arms import Arm, Solo, Student, base_reference
 from netgain.training.loop import Diverged, StepRecord, Training, train
+from netgain.training.probes import measure
 from netgain.training.stop import watch
 
 torch.set_num_threads(1)
@@ -228,3 +230,36 @@ def test_different_seeds_start_differently() -> None:
 def test_only_methods_that_are_linear_in_the_input_are_packed() -> None:
     assert packable(Lora(use_rslora=True, dropout=0.1))
     assert not packable(Lora(use_dora=True))
+
+
+def test_one_arm_is_probed_for_all_while_they_are_equal_and_each_for_itself_afterwards(view_of: Views) -> None:
+    lm, ks = model("tiny-llama"), [0, 1, 2]
+    views = view_of(lm, batch=4)
+    made = together(lm, METHODS["rslora"], views, ks)
+    singles = [alone(model("tiny-llama"), METHODS["rslora"], views, k) for k in ks]
+    for each in (arm for run in (made, *singles) for arm in run.arms):  # away from the base, and all to one place
+        each.adapter.set_state({name: tensor + 0.01 for name, tensor in each.adapter.state().items()})
+    for rows in (1, 3):
+        with forwards(lm) as seen:
+            probes = measure(made)
+        for one, own in zip(probes, singles, strict=True):
+            (right,) = measure(own)
+            assert one.keys() == right.keys()
+            for name, found in one.items():
+                for part in ("grad_norm", "grad_share", "grad_cosine"):
+                    assert getattr(found, part) == pytest.approx(getattr(right[name], part), rel=1e-9, abs=1e-12)
+        assert max(seen) == 3 * rows  # micro-batches of three
+        for each in (made, *singles):
+            next(train(each))
+
+
+def test_what_an_arm_learns_is_its_own_again_after_it_stood_for_all(view_of: Views) -> None:
+    lm = model("tiny-llama")
+    views = view_of(lm, batch=4)
+    probed, plain = (together(model("tiny-llama"), METHODS["lora"], views, [0, 1]) for _ in range(2))
+    measure(probed)
+    for _ in range(3):
+        next(train(probed))
+        next(train(plain))
+    for one, other in zip(probed.arms, plain.arms, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))

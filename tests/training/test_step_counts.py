@@ -119,14 +119,16 @@ def test_a_step_is_one_forward_pass_and_one_of_a_base_that_is_not_remembered(
     assert sorted(seen) == expected
 
 
-def test_a_probe_costs_one_more_forward_pass_in_twenty_five_steps(view_of: Views) -> None:
+def test_a_probe_costs_one_more_forward_pass_in_twenty_five_steps_and_the_first_that_of_one_arm(view_of: Views) -> None:
     lm = wide()
     training = started(lm, view_of(lm, batch=4), 2, Kl(), cached=True)
+    training.references["base"](training.view())
     records = probe(train(training), training)
     with forwards(lm) as seen:
         for _ in range(26):
             next(records)
-    assert seen.count(8) == 26 + 2
+    assert seen.count(8) == 26 + 1
+    assert seen.count(4) == 1 + 25  # the base reads each step's rows once, the first step's above
 
 
 def test_more_arms_are_more_rows_and_hardly_more_operators(view_of: Views) -> None:

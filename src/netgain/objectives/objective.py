@@ -178,16 +178,17 @@ class Objective:
         references: Mapping[str, Reading] | None = None,
         chunk: int | None = None,
     ) -> Loss:
-        """hidden (K, n, H), targets (n,); `tokens` says what each of them counts and D, for every kind in `active`."""
+        """hidden (K, n, H), targets (n,); `tokens` says what each of them counts and D, for every kind in `active`,
+        whose parts have K weights."""
         states = hidden.to(torch.promote_types(hidden.dtype, torch.float32))
         totals = tuple(tokens[each.part.tokens].total for each in active)
         shares = [[w / d if d else 0.0 for w in each.weights] for each, d in zip(active, totals, strict=True)]
-        coefficients = torch.tensor(shares, dtype=states.dtype, device=states.device).view(-1, self.arms)
+        coefficients = torch.tensor(shares, dtype=states.dtype, device=states.device).view(-1, len(states))
         readings = references or {}
         soft = _soft_targets(active, head, targets, readings, chunk) if fusable(head) else {}
         rows = [i for i in range(len(active)) if i not in soft]
         linear = list(soft) if rows else slice(None)  # a list of indices costs more than all that is done to the sums
-        arms = torch.zeros(self.arms, dtype=states.dtype, device=states.device)
+        arms = torch.zeros(len(states), dtype=states.dtype, device=states.device)
         raw = torch.zeros_like(coefficients)
         if soft:
             chosen = [(soft[i], tokens[active[i].part.tokens].weight) for i in soft]

@@ -6,7 +6,7 @@ states of all of its K arms at once. `Solo` is the student of one arm.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -70,6 +70,10 @@ class Student(Protocol):
         """Hidden states at the scored positions, (K, n, H)."""
         ...
 
+    def as_one(self) -> AbstractContextManager[bool]:
+        """Inside, if it says so, all arms still are the same numbers and the first stands for all: K is 1."""
+        ...
+
     def learning(self) -> AbstractContextManager[None]:
         """Inside, the arms' own dropout is awake."""
         ...
@@ -99,6 +103,9 @@ class Solo:
     def states(self, view: View) -> Tensor:
         """(1, n, H)."""
         return self.lm.hidden(view)[view.scored][None]
+
+    def as_one(self) -> AbstractContextManager[bool]:
+        return nullcontext(False)
 
     def learning(self) -> AbstractContextManager[None]:
         return self.adapter.learning()

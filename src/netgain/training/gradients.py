@@ -54,18 +54,27 @@ def term_gradients(
 
 
 def _of_terms(training: "Training", view: View, active: Sequence[Active[Term]]) -> list[Gradients]:
-    alone = [replace(each, weights=tuple(float(k in each.arms) for k in range(len(training.arms)))) for each in active]
     found = [Gradients(each.part.name, each.weights, dict.fromkeys(each.arms, 0.0), {}) for each in active]
-    for made in passes(training, view, active):
-        for i, each in enumerate(alone):
-            loss = score(training, made, [each])
-            training.accelerator.backward(loss.arms.sum(), retain_graph=i + 1 < len(alone))
-            for k in each.arms:
-                found[i].raw[k] += float(loss.arms[k].detach())
-                own = _flat(training, k)
-                found[i].arms[k] = found[i].arms[k] + own if k in found[i].arms else own
-            training.student.zero_grad()
+    with training.student.as_one() as one:
+        alone = [_alone(each, 1 if one else len(training.arms)) for each in active]
+        for made in passes(training, view, active):
+            for i, each in enumerate(alone):
+                loss = score(training, made, [each])
+                training.accelerator.backward(loss.arms.sum(), retain_graph=i + 1 < len(alone))
+                values, own = loss.arms.tolist(), {k: _flat(training, k) for k in each.arms}
+                for k in found[i].raw:
+                    source = 0 if one else k
+                    found[i].raw[k] += values[source]
+                    before = found[i].arms.get(k)
+                    found[i].arms[k] = own[source] if before is None else before + own[source]
+                training.student.zero_grad()
     return found
+
+
+def _alone(each: Active[Term], arms: int) -> Active[Term]:
+    """The term with weight 1 in each arm that has it; in the only arm, if there is one that stands for all."""
+    own = tuple(k for k in each.arms if k < arms) if arms > 1 else (0,)
+    return replace(each, weights=tuple(float(k in own) for k in range(arms)), arms=own)
 
 
 def _of_answers(training: "Training", view: View, each: Active[Rollout]) -> Gradients:

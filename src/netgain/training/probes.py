@@ -2,7 +2,8 @@
 
 A term's share of the loss says little about its share of the learning: its scale is arbitrary, and a term may have no
 gradient at all. So at some steps each term's own gradient g_i is made before the step is taken, with the same rows,
-masks and weights. A probe of T terms costs one forward pass and T backward passes; the step itself is left alone.
+masks and weights. A probe of T terms costs one forward pass and T backward passes; the step itself is left alone. Arms
+of a pack that are still the same numbers, as before the first step, are probed once for all.
 """
 
 import math

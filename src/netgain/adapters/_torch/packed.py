@@ -147,6 +147,15 @@ class PackedLinear(nn.Module):
         self.anchor = torch.empty(0, device=self.a.device, requires_grad=True)
 
     @property
+    def learned(self) -> tuple[Tensor, ...]:
+        """A and B^T of the arms that it serves, and the gradients of both."""
+        return self.a, self.b, self.grad_a, self.grad_b
+
+    @learned.setter
+    def learned(self, tensors: tuple[Tensor, ...]) -> None:
+        self.a, self.b, self.grad_a, self.grad_b = tensors
+
+    @property
     def weight(self) -> Tensor:
         """The base's; some networks look at a layer's weight to learn its dtype."""
         return self.base.weight  # type: ignore[return-value]
@@ -293,6 +302,25 @@ class PackedStudent:
         self.routing.blocks(arms * rows)
         hidden = self.lm.hidden(view.input_ids.repeat(arms, 1), view.attention_mask.repeat(arms, 1))
         return hidden.view(arms, rows, length, -1)[:, view.scored]
+
+    @contextmanager
+    def as_one(self) -> Iterator[bool]:
+        """The layers see the first arm's numbers and gradients alone, where all arms are equal: before the first step,
+        when they differ in nothing but their losses."""
+        if len(self.values) == 1 or not (self.values == self.values[0]).all():
+            yield False
+            return
+        arms, layers = self.routing.arms, list(self._layers.values())
+        whole = [layer.learned for layer in layers]
+        self.routing.arms = 1
+        for layer, tensors in zip(layers, whole, strict=True):
+            layer.learned = tuple(tensor[:1] for tensor in tensors)
+        try:
+            yield True
+        finally:
+            self.routing.arms = arms
+            for layer, tensors in zip(layers, whole, strict=True):
+                layer.learned = tensors
 
     @contextmanager
     def learning(self) -> Iterator[None]:
