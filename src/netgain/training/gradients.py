@@ -73,7 +73,7 @@ def _of_terms(training: "Training", view: View, active: Sequence[Active[Term]]) 
 
 def _alone(each: Active[Term], arms: int) -> Active[Term]:
     """The term with weight 1 in each arm that has it; in the only arm, if there is one that stands for all."""
-    own = tuple(k for k in each.arms if k < arms) if arms > 1 else (0,)
+    own = each.arms if arms > 1 else (0,)
     return replace(each, weights=tuple(float(k in own) for k in range(arms)), arms=own)
 
 
