@@ -387,7 +387,7 @@ def memory_claim(asked: argparse.Namespace, peak: dict[str, float]) -> None:
     ours, theirs = max(peak["ours cached"], 0.0), peak["naive"]
     logits = 4 * asked.vocab * min(asked.chunk, asked.rows * asked.length // 2) / 2**20
     limit = f"the body alone takes {peak['body']:.0f} MB, a chunk of {asked.chunk} rows of logits {logits:.0f} MB"
-    drawn = "the same: memory above the model" if asked.divergence == "forward" else ""
+    drawn = "SFT step with KL, fp32, memory: full logits" if asked.divergence == "forward" else ""
     Claim("linear_loss.py", what, [ours / theirs], target, "x", ours, theirs, limit, drawn=drawn).say()
 
 

@@ -58,7 +58,8 @@ WEIGHTS = (0.0, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 1.0)
 LR = 1e-3
 SHOTS = 5
 TEACHERS = {"model": "distillation", "few_shot": f"distillation from the base with {SHOTS} demonstrations"}
-"""What each claim calls it."""
+DRAWN = {"model": "a teacher of twice the layers", "few_shot": "few-shot teacher"}
+"""What each claim calls it, and the figure."""
 
 
 # ---- what both sides are given
@@ -302,7 +303,7 @@ def main() -> None:
             f"{found['netgain_s']:.1f} s against {found['processes_s']:.1f} s; {found['cpu']:.2f}x in processor time"
         )
         memory = found["netgain_mb"], found["processes_mb"]
-        drawn = f"8 weights of {kind}, {name}: 8 processes"
+        drawn = f"8 weights, {DRAWN[asked.teacher]}, {name}: 8 processes"
         Claim("sweep.py", what, [found["ratio"]], found["target"], "x", *memory, limit, agree, drawn).say()
         if name not in HALF and found["difference"] > 1e-2:  # in bfloat16 it is told, not judged
             sys.exit(f"{name}: {agree}")
