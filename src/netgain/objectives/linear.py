@@ -52,6 +52,26 @@ def _flash(hidden: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     return lse.flatten(), mean[0, 0]
 
 
+def tile_words(rows: int, weight: Tensor, chunk: int | None, most: int) -> int:
+    """Words of a tile of some rows: no more numbers than `chunk` rows of logits have, and on a CPU at most `most`."""
+    words = len(weight) if chunk is None else max(1, min(chunk, rows) * len(weight) // rows)
+    return min(words, most) if weight.device.type == "cpu" else words
+
+
+def query(hidden: Tensor, head: Head) -> Tensor:
+    """What W is multiplied with for the head's logits, in the dtype of W."""
+    return (hidden if head.scale is None else hidden * head.scale).to(head.weight.dtype)
+
+
+def refuse_other_vocabulary(head: Head, student: Head) -> None:
+    """Words are compared one by one, so both heads must have the same number of them."""
+    if len(head.weight) != len(student.weight):
+        raise UserError(
+            f"a reference with {len(head.weight)} words cannot be compared with a student of {len(student.weight)}: "
+            "they need the same vocabulary."
+        )
+
+
 def _tiled(hidden: Tensor, weight: Tensor, chunk: int | None) -> tuple[Tensor, Tensor]:
     """(lse (N,), mean (N, H)) from tiles of logits, some tokens by some words, under a running maximum: never more
     than `chunk` rows of logits at a time, and on a CPU as few as stay in its cache."""
@@ -59,8 +79,7 @@ def _tiled(hidden: Tensor, weight: Tensor, chunk: int | None) -> tuple[Tensor, T
     lses: list[Tensor] = []
     means: list[Tensor] = []
     for h in hidden.split(TILE_TOKENS):
-        words = len(weight) if chunk is None else max(1, min(chunk, len(h)) * len(weight) // len(h))
-        words = min(words, TILE_WORDS) if weight.device.type == "cpu" else words
+        words = tile_words(len(h), weight, chunk, TILE_WORDS)
         top = h.new_full((len(h), 1), -math.inf, dtype=wide)
         total, mean = torch.zeros_like(top), h.new_zeros(h.shape, dtype=wide)
         for rows in weight.split(words):
@@ -85,12 +104,11 @@ def expected_row(hidden: Tensor, head: Head, chunk: int | None, engine: Engine |
     """
     weight = head.weight.detach()
     wide = torch.promote_types(hidden.dtype, torch.float32)
-    scaled = hidden if head.scale is None else hidden * head.scale
-    query = scaled.to(weight.dtype)
-    if len(query) == 0:
-        return query.new_zeros(0, dtype=wide), query.to(wide)
+    asked = query(hidden, head)
+    if len(asked) == 0:
+        return asked.new_zeros(0, dtype=wide), asked.to(wide)
     engine = engine or ("flash" if flash_applies(weight) else "tiled")
-    lse, mean = _flash(query, weight) if engine == "flash" else _tiled(query, weight, chunk)
+    lse, mean = _flash(asked, weight) if engine == "flash" else _tiled(asked, weight, chunk)
     return lse.to(wide), mean.to(wide)
 
 
@@ -99,11 +117,7 @@ def soft_statistic(hidden: Tensor, head: Head, student: Head, chunk: int | None)
     """E_p[W] (N, H) over the student's frozen W, sum_v p_v log p_v (N,) and lse of p's logits (N,), for
     p = softmax(head(hidden)): all that a forward KL and a cross-entropy need to know of the reference p."""
     wide = torch.promote_types(hidden.dtype, torch.float32)
-    if len(head.weight) != len(student.weight):
-        raise UserError(
-            f"a reference with {len(head.weight)} words cannot be compared with a student of {len(student.weight)}: "
-            "they need the same vocabulary."
-        )
+    refuse_other_vocabulary(head, student)
     if head.weight.data_ptr() == student.weight.data_ptr() and fusable(head):
         lse, mean = expected_row(hidden, head, chunk)
         scaled = hidden if head.scale is None else hidden * head.scale

@@ -14,9 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from netgain.errors import UserError
 from netgain.models.lm import Head
-from netgain.objectives.linear import fusable
+from netgain.objectives.linear import fusable, query, refuse_other_vocabulary, slices, tile_words
 from netgain.objectives.term import Reading
 
 BLOCK, TILE = 256, 1 << 18
@@ -89,12 +88,11 @@ class _ReverseHead(torch.autograd.Function):
         assert reading.hidden is not None
         arms, n, _ = hidden.shape
         weight, other = head.weight.detach(), reading.head.weight.detach()
-        h, r = _query(hidden, head), _query(reading.hidden, reading.head)
+        h, r = query(hidden, head), query(reading.hidden, reading.head)
         size = max(1, BLOCK // arms)
-        found = [
-            _block(h[:, at : at + size], r[at : at + size], weight, other, _words(arms * min(size, n), weight, chunk))
-            for at in range(0, n, size)
-        ]
+        rows = arms * min(size, n)
+        words = tile_words(rows, weight, chunk, max(1, TILE // rows))
+        found = [_block(h[:, part], r[part], weight, other, words) for part in slices(n, size)]
         lse, apart, mean, slope = (torch.cat(each, 1) for each in zip(*found, strict=True))
         scale = 1.0 if head.scale is None else head.scale
         ctx.save_for_backward(mean * scale, slope * scale)
@@ -106,23 +104,9 @@ class _ReverseHead(torch.autograd.Function):
         return lse[..., None] * mean + apart[..., None] * slope, None, None, None
 
 
-def _query(hidden: Tensor, head: Head) -> Tensor:
-    return (hidden if head.scale is None else hidden * head.scale).to(head.weight.dtype)
-
-
-def _words(rows: int, weight: Tensor, chunk: int | None) -> int:
-    """Words of a tile: no more numbers than `chunk` rows of logits have; on a CPU as few as stay in its cache."""
-    words = len(weight) if chunk is None else max(1, min(chunk, rows) * len(weight) // rows)
-    return min(words, max(1, TILE // rows)) if weight.device.type == "cpu" else words
-
-
 def reverse_head(hidden: Tensor, head: Head, reading: Reading, chunk: int | None) -> tuple[Tensor, Tensor]:
     """(lse(W h) (K, n), KL(q || p) (K, n)) for hidden (K, n, H) in at least float32; see `one_pass`."""
-    if len(reading.head.weight) != len(head.weight):
-        raise UserError(
-            f"a reference with {len(reading.head.weight)} words cannot be compared with a student of "
-            f"{len(head.weight)}: they need the same vocabulary."
-        )
+    refuse_other_vocabulary(reading.head, head)
     if hidden.shape[1] == 0:
         empty = hidden.sum(-1)
         return empty, empty
